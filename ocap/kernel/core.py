@@ -1,0 +1,456 @@
+"""The kernel core: which crank comes next, what it delivers, and what its outcome changes.
+
+    next_crank() --> a Crank that needs its vat's outcome --> finish(crank, outcome)
+                 --> a Crank that is already over (vat is None)
+                 --> None: nothing to do
+
+Between `next_crank` and `finish` nothing else may touch the core: input from outside comes in
+between cranks, through `between_cranks`.
+
+Work is taken in this order: GC actions, reaping, cleanup of the dead, disconnection of lost
+incarnations, then the run queue, first in first out.
+
+Invariants:
+
+1. A crank's changes are kept whole or undone whole; a fault undoes them and then only the
+   failed item is taken from the queue, to the dead letters.
+2. Each crank has one number, also when it faults. Its effects join the outbox when it is kept.
+3. Nothing a vat does raises out of the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from attrs import frozen
+
+from ocap.kernel.effects import Effect, Event, HostDelivery
+from ocap.kernel.gc import Collector
+from ocap.kernel.items import CreateVat, Item, Notify, Send, TerminateVat
+from ocap.kernel.lifecycle import FAULTED, TERMINATED, Lifecycle
+from ocap.kernel.promises import Promises
+from ocap.kernel.refcounts import Refcounts
+from ocap.kernel.rows import DeadLetterRow, VatRow
+from ocap.kernel.state import State
+from ocap.kernel.tables import Backend
+from ocap.kernel.vat import MAX_CRANK_BYTES, VatFault, VatKeeper
+from ocap.protocol import deliveries, syscalls
+from ocap.protocol.capdata import CapData
+from ocap.protocol.errors import ObjectGoneError
+from ocap.protocol.marshal import encode_error
+from ocap.protocol.refs import HOST, VatId, is_promise_kref
+
+T = TypeVar("T")
+
+FAULT_LIMIT = 3
+"""Faults after which a vat is suspended: as Erlang's supervisors, give up rather than loop."""
+
+
+@frozen
+class Crank:
+    """One step of the kernel.
+
+    Attributes:
+        number: from 1.
+        cause: the crank that queued what this one took up; 0 for the host.
+        vat: who must answer `delivery`; None if the crank is over already.
+        item: what was taken from the queue, if anything.
+    """
+
+    number: int
+    cause: int
+    vat: VatId | None = None
+    delivery: deliveries.Delivery | None = None
+    item: Item | None = None
+
+
+class Core:
+    """The kernel's state machine over one store.
+
+    Args:
+        backend: the store; its transaction is committed by `commit` only.
+        traced: whether to make `Event` effects for the message log.
+    """
+
+    def __init__(self, backend: Backend, *, traced: bool = False) -> None:
+        self.state = State(backend)
+        self.traced = traced
+        self.running: set[str] = set()
+        self.stopped: list[VatId] = []
+        """Vats whose worker is to be discarded at once: its heap is not to be used again."""
+        self._counts = Refcounts(self.state)
+        self._promises = Promises(self.state, self._counts)
+        self.lifecycle = Lifecycle(self.state, self._counts, self._promises)
+        self.collector = Collector(self.state.gc)
+        self._outbox: list[Effect] = []
+        self._mark = 0
+        self._to_disconnect: list[VatId] | None = None
+        self.running.add(HOST)
+        self.between_cranks(self._wake)
+
+    def _wake(self) -> None:
+        """What the end of the last process left: its host is gone, and so are unfinished launches."""
+        host = self.state.vats[HOST]
+        self.lifecycle.end_incarnation(host, "the host program ended")
+        self.lifecycle.begin_incarnation(host)
+        for name in self.state.backend.subclusters():
+            row = self.state.subclusters[name]
+            if row.state == "launching":
+                self._note("launch was interrupted, and is undone", cause=0)
+                self.lifecycle.terminate_subcluster(row)
+
+    # ---- between cranks ---------------------------------------------------------------------
+
+    def between_cranks(self, change: Callable[[], T]) -> T:
+        """Apply a change from outside as a unit of its own: whole, or not at all if it raises."""
+        self._promises.cause = 0
+        try:
+            result = change()
+            self._counts.settle_accounts()
+        except BaseException:
+            self.state.rollback()
+            del self._outbox[self._mark :]
+            raise
+        self._keep()
+        return result
+
+    def host_syscalls(self, calls: Iterable[syscalls.Syscall]) -> None:
+        """What the host program asks, in the host's vrefs.
+
+        Raises:
+            VatFault: the host's own names are wrong; nothing was changed.
+        """
+        trace: list[syscalls.Syscall] | None = [] if self.traced else None
+        calls = tuple(calls)
+        self.lifecycle.keeper(HOST).apply(calls, trace)
+        for kernel_side, vat_side in zip(trace or (), calls, strict=False):
+            self._outbox.append(Event(0, 0, "syscall", HOST, kernel_side, vat_side))
+
+    def commit(self) -> list[Effect]:
+        """Make everything so far durable, and only then hand over what may be seen of it."""
+        self.state.commit()
+        effects, self._outbox = self._outbox, []
+        self._mark = 0
+        return effects
+
+    @property
+    def has_effects(self) -> bool:
+        return bool(self._outbox)
+
+    # ---- cranks -----------------------------------------------------------------------------
+
+    def next_crank(self) -> Crank | None:
+        return self._gc_crank() or self._cleanup_crank() or self._disconnect_crank() or self._queue_crank()
+
+    def finish(self, crank: Crank, outcome: syscalls.Outcome) -> None:
+        """Apply what the vat did, or undo the crank if it broke a rule."""
+        assert crank.vat is not None
+        keeper = self.lifecycle.keeper(crank.vat)
+        trace: list[syscalls.Syscall] | None = [] if self.traced else None
+        leave = None
+        fault = outcome.fault
+        if fault is None:
+            try:
+                _check_checkpoint(outcome)
+                leave = keeper.apply(outcome.syscalls, trace)
+            except VatFault as error:
+                fault = str(error)
+        if fault is not None:
+            self._fault(crank, keeper.row, fault, outcome)
+            return
+        if leave is not None and leave.is_failure:
+            self._exit(crank, keeper, leave)
+            return
+        for kernel_side, vat_side in zip(trace or (), outcome.syscalls, strict=False):
+            self._outbox.append(Event(crank.number, crank.cause, "syscall", crank.vat, kernel_side, vat_side))
+        for key, value in outcome.checkpoint:
+            self.state.vatstore.put((crank.vat, key), value)
+        self._complain(crank, outcome)
+        self.collector.count_delivery(crank.vat)
+        if leave is not None:
+            self._terminate(keeper.row, TERMINATED, "it exited", crank)
+        self._end()
+
+    def abandon(self) -> None:
+        """Undo a crank whose outcome will never come, as the process is stopping."""
+        self.state.rollback()
+        del self._outbox[self._mark :]
+
+    def lose(self, vat: VatId, why: str) -> None:
+        """The vat's worker is gone, and its heap with it."""
+        self.running.discard(vat)
+        self.lifecycle.end_incarnation(self.state.vats[vat], why)
+
+    # ---- choosing work ------------------------------------------------------------------------
+
+    def _begin(self, cause: int) -> int:
+        number = self.state.next_number("crank")
+        self._promises.cause = number
+        return number
+
+    def _end(self) -> None:
+        self.lifecycle.conclude_launches()
+        self._counts.settle_accounts()
+        self._keep()
+        self._discard_dead_workers()
+
+    def _keep(self) -> None:
+        self.state.keep()
+        self._mark = len(self._outbox)
+
+    def _discard_dead_workers(self) -> None:
+        for vat in self.lifecycle.dying:
+            if vat in self.running:
+                self._discard_worker(VatId(vat))
+
+    def _discard_worker(self, vat: VatId) -> None:
+        self.running.discard(vat)
+        self.stopped.append(vat)
+
+    def _over(self, number: int, cause: int) -> Crank:
+        self._end()
+        return Crank(number, cause)
+
+    def _gc_crank(self) -> Crank | None:
+        work = self.collector.next_work(self.running, self.lifecycle.keeper)
+        if work is None:
+            return None
+        return self._deliver(self._begin(0), 0, *work)
+
+    def _cleanup_crank(self) -> Crank | None:
+        for vat in self.lifecycle.dying:
+            number = self._begin(0)
+            self.lifecycle.clean_up(vat)
+            return self._over(number, 0)
+        return None
+
+    def _disconnect_crank(self) -> Crank | None:
+        """At first, disconnect who decides promises but died with the last process."""
+        if self._to_disconnect is None:
+            self._to_disconnect = [row.id for row in self.lifecycle.deciders() if row.id not in self.running]
+        if not self._to_disconnect:
+            return None
+        number = self._begin(0)
+        self._disconnect(self.state.vats[self._to_disconnect.pop()])
+        return self._over(number, 0)
+
+    def _disconnect(self, row: VatRow) -> None:
+        if row.id not in self.running and row.state != "terminated":
+            self.lifecycle.end_incarnation(row, "the kernel was restarted")
+
+    def _queue_crank(self) -> Crank | None:
+        item = self.state.queue.peek()
+        if item is None:
+            return None
+        match item:
+            case Send():
+                return self._send_crank(item)
+            case Notify():
+                return self._notify_crank(item)
+            case CreateVat():
+                return self._create_crank(item)
+            case TerminateVat():
+                return self._terminate_crank(item)
+
+    # ---- one kind of item each ------------------------------------------------------------------
+
+    def _send_crank(self, item: Send) -> Crank:
+        """Route a message, now that it is its turn: where it goes may have changed since it was sent."""
+        target: str = item.target
+        while is_promise_kref(target):
+            promise = self._promises.final(self.state.promises[target])
+            if promise.data is None:
+                number = self._begin(item.cause)
+                self._park(item, promise.kref)
+                return self._over(number, item.cause)
+            if promise.state == "rejected":
+                return self._splat(item, promise.data)
+            if not promise.data.is_single_reference():
+                error = TypeError(f"cannot send {item.method}: the promise settled to data, and only objects have methods")
+                return self._splat(item, encode_error(error))
+            target = promise.data.slots[0]
+        row = self.state.objects[target]
+        if row.owner is None:
+            return self._splat(item, encode_error(ObjectGoneError(f"the object is gone: {row.gone}")))
+        vat = self.state.vats[row.owner]
+        if vat.state == "terminated":
+            return self._splat(item, TERMINATED)
+        if vat.state == "suspended":
+            number = self._begin(item.cause)
+            self._park(item, vat.id)
+            return self._over(number, item.cause)
+        if vat.id not in self.running:
+            return self._restart_crank(vat, item.cause)
+        number = self._begin(item.cause)
+        self.state.queue.pop()
+        kernel_side = deliveries.Message(target, item.method, item.args, item.result)
+        delivery = self.lifecycle.keeper(vat.id).message(target, item)
+        self._release(item)
+        return self._deliver(number, item.cause, vat.id, kernel_side, delivery, item)
+
+    def _notify_crank(self, item: Notify) -> Crank:
+        row = self.state.vats.get(item.vat)
+        number = self._begin(item.cause)
+        both = None
+        if row is not None and row.state == "suspended":
+            self._park(item, row.id)
+            return self._over(number, item.cause)
+        self.state.queue.pop()
+        if row is not None and row.state == "live":
+            self._disconnect(row)
+            both = self.lifecycle.keeper(row.id).notify(item.promise)
+        self._counts.decref(item.promise)
+        if both is None:
+            return self._over(number, item.cause)
+        kernel_side, delivery = both
+        return self._deliver(number, item.cause, item.vat, deliveries.Notify(tuple(kernel_side)), delivery, item)
+
+    def _create_crank(self, item: CreateVat) -> Crank:
+        row = self.state.vats.get(item.vat)
+        if row is None or row.state != "new":
+            number = self._begin(item.cause)
+            self.state.queue.pop()
+            return self._over(number, item.cause)
+        return self._restart_crank(row, item.cause, item)
+
+    def _restart_crank(self, row: VatRow, cause: int, item: CreateVat | None = None) -> Crank:
+        """Build the vat's next incarnation. What needs it stays at the head of the queue."""
+        number = self._begin(cause)
+        if item is not None:
+            self.state.queue.pop()
+        self._disconnect(row)
+        self.lifecycle.begin_incarnation(row)
+        keeper = self.lifecycle.keeper(row.id)
+        kernel_side = deliveries.StartVat(row.incarnation, row.parameters)
+        delivery = deliveries.StartVat(row.incarnation, keeper.data_to_vat(row.parameters))
+        self.running.add(row.id)
+        self.collector.started(row.id)
+        return self._deliver(number, cause, row.id, kernel_side, delivery, item)
+
+    def _terminate_crank(self, item: TerminateVat) -> Crank:
+        number = self._begin(item.cause)
+        self.state.queue.pop()
+        row = self.state.vats.get(item.vat)
+        if row is not None and row.state != "terminated":
+            self._terminate(row, TERMINATED, item.reason, Crank(number, item.cause))
+        return self._over(number, item.cause)
+
+    # ---- parts of cranks ------------------------------------------------------------------------
+
+    def _deliver(
+        self,
+        number: int,
+        cause: int,
+        vat: VatId,
+        kernel_side: deliveries.Delivery,
+        delivery: deliveries.Delivery,
+        item: Item | None = None,
+    ) -> Crank:
+        if self.traced:
+            self._outbox.append(Event(number, cause, "deliver", vat, kernel_side, delivery))
+        if vat == HOST:
+            # The host program is no vat: it is told after the commit, and answers when it likes.
+            self._outbox.append(HostDelivery(delivery))
+            return self._over(number, cause)
+        return Crank(number, cause, vat, delivery, item)
+
+    def _park(self, item: Item, place: str) -> None:
+        self.state.queue.pop()
+        self.state.queue.push(item, place)
+
+    def _release(self, item: Send) -> None:
+        """The item no longer holds what it named."""
+        self._counts.decref(item.target)
+        self._counts.decref_slots(item.args)
+        if item.result is not None:
+            self._counts.decref(item.result)
+
+    def _splat(self, item: Send, error: CapData) -> Crank:
+        """A message that cannot be delivered answers itself."""
+        number = self._begin(item.cause)
+        self.state.queue.pop()
+        self._reject_result(item, error)
+        self._release(item)
+        self._note(f"{item.method} to {item.target} could not be delivered", item.cause, number)
+        return self._over(number, item.cause)
+
+    def _reject_result(self, item: Send, error: CapData) -> None:
+        if item.result is not None:
+            promise = self.state.promises[item.result]
+            if promise.data is None:
+                self._promises.settle(promise, True, error)
+
+    def _fault(self, crank: Crank, row: VatRow, reason: str, outcome: syscalls.Outcome) -> None:
+        """Undo the crank; then take its item away, and the vat's tainted heap with it."""
+        assert crank.vat is not None
+        vat, starting = crank.vat, isinstance(crank.delivery, deliveries.StartVat)
+        self.state.rollback()
+        del self._outbox[self._mark :]
+        self._discard_worker(vat)
+        number = self._begin(crank.cause)
+        self._outbox.append(Event(number, crank.cause, "fault", vat, vat_side=crank.delivery, text=reason))
+        self._complain(crank, outcome)
+        row = self.state.vats[vat]
+        match crank.item:
+            case Send() as item:
+                self.state.queue.pop()
+                self._bury(number, vat, item, reason)
+            case Notify() as item:
+                self.state.queue.pop()
+                self._counts.decref(item.promise)
+            case CreateVat():
+                self.state.queue.pop()
+                self.lifecycle.fail_launch(row, reason)
+        self.lifecycle.end_incarnation(row, "it faulted")
+        self.lifecycle.set_vat(row, "faults", row.faults + 1)
+        if row.state == "live" and (starting or row.faults >= FAULT_LIMIT):
+            self.lifecycle.suspend(row)
+        self._end()
+
+    def _bury(self, crank: int, vat: VatId, item: Send, reason: str) -> None:
+        """Keep what could not be done, with the references it holds; who waits for it is told."""
+        number = self.state.next_number("dead_letter")
+        row = DeadLetterRow(number, crank, vat, item.target, item.method, item.args, reason)
+        self.state.dead_letters.insert(number, row)
+        self._reject_result(item, FAULTED)
+        if item.result is not None:
+            self._counts.decref(item.result)
+
+    def _exit(self, crank: Crank, keeper: VatKeeper, leave: syscalls.Exit) -> None:
+        """The vat gives up: what it did in this crank is undone, and the message fails with it."""
+        vat = keeper.row.id
+        self.state.rollback()
+        del self._outbox[self._mark :]
+        number = self._begin(crank.cause)
+        if isinstance(crank.item, Send | Notify | CreateVat):
+            self.state.queue.pop()
+        match crank.item:
+            case Send() as item:
+                self._reject_result(item, TERMINATED)
+                self._release(item)
+            case Notify() as item:
+                self._counts.decref(item.promise)
+            case CreateVat():
+                self.lifecycle.fail_launch(self.state.vats[vat], "it exited with failure while starting")
+        self._terminate(self.state.vats[vat], TERMINATED, "it exited with failure", Crank(number, crank.cause))
+        self._end()
+
+    def _terminate(self, row: VatRow, error: CapData, reason: str, crank: Crank) -> None:
+        self._outbox.append(Event(crank.number, crank.cause, "terminate", row.id, text=reason))
+        self.lifecycle.terminate(row, error)
+
+    def _complain(self, crank: Crank, outcome: syscalls.Outcome) -> None:
+        for error_id, text in outcome.complaints:
+            self._outbox.append(Event(crank.number, crank.cause, "error", crank.vat, text=f"{error_id}\n{text}"))
+
+    def _note(self, text: str, cause: int, crank: int = 0) -> None:
+        if self.traced:
+            self._outbox.append(Event(crank, cause, "note", None, text=text))
+
+
+def _check_checkpoint(outcome: syscalls.Outcome) -> None:
+    size = sum(len(key) + len(value or b"") for key, value in outcome.checkpoint)
+    if size > MAX_CRANK_BYTES:
+        raise VatFault(f"wrote {size} bytes to its store in one crank, over the limit of {MAX_CRANK_BYTES}")
+

@@ -1,0 +1,42 @@
+"""What the core wants done outside, in order. The ring holds all of it back until the commit
+that covers the crank it came from: nothing a crank did is seen before it is durable."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from ocap.protocol import deliveries, syscalls
+from ocap.protocol.refs import VatId
+
+
+@frozen
+class HostDelivery:
+    """Something for the host program: an answer, a message to one of its services, or what it may let go of."""
+
+    delivery: deliveries.Delivery
+
+
+@frozen
+class Event:
+    """One entry of the message log.
+
+    Attributes:
+        crank: which crank; 0 before the first.
+        cause: the crank that queued what this crank took up; 0 for the host.
+        kind: deliver, syscall, fault, terminate, error, note.
+        vat: the vat it happened in or to; None for the kernel itself.
+        kernel: the delivery or syscall in krefs, where there is one.
+        vat_side: the same in vrefs.
+        text: an explanation, for kinds that have no message.
+    """
+
+    crank: int
+    cause: int
+    kind: str
+    vat: VatId | None
+    kernel: deliveries.Delivery | syscalls.Syscall | None = None
+    vat_side: deliveries.Delivery | syscalls.Syscall | None = None
+    text: str | None = None
+
+
+Effect = HostDelivery | Event

@@ -1,0 +1,94 @@
+"""Garbage collection, the kernel's half: telling vats what others no longer reach, and asking
+them what they no longer reach themselves.
+
+Owns the queue of vats to be reaped, and takes actions from the set in `gc_actions`.
+
+Invariants:
+
+1. An action is checked again when it is taken: a reference introduced meanwhile negates it.
+2. One vat and one kind a crank, drops before retirements, so a vat hears of both in that order.
+3. A vat without a worker is told when it has one: nobody is started to be told of garbage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+
+from ocap.kernel.gc_actions import GcActions
+from ocap.kernel.vat import VatKeeper
+from ocap.protocol import deliveries
+from ocap.protocol.refs import VatId, sort_key
+
+GC_BATCH = 1000
+"""References in one GC delivery."""
+
+REAP_AFTER = 1000
+"""Deliveries after which a vat is asked to bring out its dead. Each asking costs it a full run of
+Python's collector; SwingSet, asking after each delivery, spent most of its time there."""
+
+_KINDS = ("drop_export", "retire_export", "retire_import")
+
+Work = tuple[VatId, deliveries.Delivery, deliveries.Delivery]
+"""Whom, and what in the kernel's names and in the vat's."""
+
+
+class Collector:
+    """Chooses what a vat is to be told or asked next."""
+
+    def __init__(self, actions: GcActions) -> None:
+        self._actions = actions
+        self._dirt: dict[str, int] = {}
+        self._reap: dict[str, None] = {}
+
+    def started(self, vat: str) -> None:
+        """A worker runs the vat now: what waited for that can be told."""
+        self._dirt[vat] = 0
+        if self._actions.of(vat):
+            self._actions.active[vat] = None
+
+    def count_delivery(self, vat: str) -> None:
+        dirt = self._dirt.get(vat, 0) + 1
+        if dirt >= REAP_AFTER:
+            dirt = 0
+            self._reap[vat] = None
+        self._dirt[vat] = dirt
+
+    def schedule_reap(self, vat: str) -> None:
+        self._reap[vat] = None
+
+    def next_work(self, running: Container[str], keeper: Callable[[str], VatKeeper]) -> Work | None:
+        """Whom to tell or ask what, in the kernel's names and the vat's."""
+        while self._actions.active:
+            vat = min(self._actions.active, key=sort_key)
+            found = self._next_action(keeper(vat)) if vat in running else None
+            if found is not None:
+                return found
+            del self._actions.active[vat]
+        while self._reap:
+            vat = next(iter(self._reap))
+            del self._reap[vat]
+            if vat in running:
+                return VatId(vat), deliveries.BringOutYourDead(), deliveries.BringOutYourDead()
+        return None
+
+    def _next_action(self, keeper: VatKeeper) -> Work | None:
+        vat = keeper.row.id
+        for kind in _KINDS:
+            krefs = sorted((kref for k, kref in self._actions.of(vat) if k == kind), key=sort_key)[:GC_BATCH]
+            told = []
+            for kref in krefs:
+                self._actions.remove(vat, kind, kref)
+                vref = keeper.take_gc_action(kind, kref)
+                if vref is not None:
+                    told.append((kref, vref))
+            if told:
+                delivery = _DELIVERIES[kind]
+                return vat, delivery(tuple(kref for kref, _ in told)), delivery(tuple(vref for _, vref in told))
+        return None
+
+
+_DELIVERIES: dict[str, Callable[[tuple[str, ...]], deliveries.Delivery]] = {
+    "drop_export": deliveries.DropExports,
+    "retire_export": deliveries.RetireExports,
+    "retire_import": deliveries.RetireImports,
+}

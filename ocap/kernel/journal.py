@@ -1,0 +1,37 @@
+"""The undo journal: a crank that fails takes its changes back, newest first.
+
+Owns the list of inverse operations since the last `clear`.
+
+Invariants:
+
+1. Every change of kernel state is recorded before it is made, so a rollback at any moment
+   restores exactly the state of the last `clear`.
+2. Inverse operations record nothing themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Journal:
+    """Inverse operations of the current unit of work."""
+
+    __slots__ = ("_undo",)
+
+    def __init__(self) -> None:
+        self._undo: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+
+    def note(self, inverse: Callable[..., Any], *args: Any) -> None:
+        """Remember that `inverse(*args)` takes the change about to be made back."""
+        self._undo.append((inverse, args))
+
+    def rollback(self) -> None:
+        while self._undo:
+            inverse, args = self._undo.pop()
+            inverse(*args)
+
+    def clear(self) -> None:
+        """What was done so far stays."""
+        self._undo.clear()

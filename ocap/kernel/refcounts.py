@@ -1,0 +1,110 @@
+"""Who holds what: the counts of objects and promises, and what is to be done when one is zero.
+
+Counted holders of an object: each importing clist row (its reachable flag counts for reachable,
+the row for recognizable), each slot of a queued or parked item (target, arguments), each slot of
+a settled promise's data, the vat whose root it is, each slot of retained vatParameters, the name
+of a service, a dead letter's target and slots.
+Of a promise: each clist row, each queued or parked item that names it (target, result, argument,
+notify), each slot of settled data, each promise that follows it, the subcluster whose result it is.
+
+Invariants (V1-V3 of the verify command):
+
+1. 0 <= reachable <= recognizable.
+2. The stored count equals the number of holders, at every commit.
+3. A count that falls to zero is looked at by `settle_accounts` before the crank ends.
+"""
+
+from __future__ import annotations
+
+from ocap.kernel.rows import ObjectRow, PromiseRow
+from ocap.kernel.state import State
+from ocap.protocol.capdata import CapData
+from ocap.protocol.refs import is_promise_kref
+
+
+class Refcounts:
+    """Counting over the kernel's state."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def incref(self, kref: str) -> None:
+        """One more holder that can reach `kref`."""
+        if is_promise_kref(kref):
+            promise = self._state.promises[kref]
+            self._state.promises.set(kref, promise, "refs", promise.refs + 1)
+        else:
+            self.adjust(kref, +1, +1)
+
+    def decref(self, kref: str) -> None:
+        """One holder that could reach `kref` less."""
+        if is_promise_kref(kref):
+            promise = self._state.promises[kref]
+            assert promise.refs > 0, kref
+            self._state.promises.set(kref, promise, "refs", promise.refs - 1)
+            if promise.refs == 0:
+                self._state.maybe_free[kref] = None
+        else:
+            self.adjust(kref, -1, -1)
+
+    def incref_slots(self, data: CapData) -> None:
+        for kref in data.slots:
+            self.incref(kref)
+
+    def decref_slots(self, data: CapData) -> None:
+        for kref in data.slots:
+            self.decref(kref)
+
+    def adjust(self, kref: str, reachable: int, recognizable: int) -> None:
+        """Change an object's counts."""
+        objects = self._state.objects
+        row = objects[kref]
+        if reachable:
+            objects.set(kref, row, "reachable", row.reachable + reachable)
+        if recognizable:
+            objects.set(kref, row, "recognizable", row.recognizable + recognizable)
+        assert 0 <= row.reachable <= row.recognizable, (kref, row.reachable, row.recognizable)
+        if row.reachable == 0 and (reachable < 0 or recognizable < 0):
+            self._state.maybe_free[kref] = None
+
+    def settle_accounts(self) -> None:
+        """At the end of a crank: delete or schedule what nobody holds, until nothing more falls."""
+        maybe_free = self._state.maybe_free
+        while maybe_free:
+            kref = next(iter(maybe_free))
+            del maybe_free[kref]
+            if is_promise_kref(kref):
+                promise = self._state.promises.get(kref)
+                if promise is not None and promise.refs == 0:
+                    self._delete_promise(promise)
+            else:
+                row = self._state.objects.get(kref)
+                if row is not None and row.reachable == 0:
+                    self._unreachable(row)
+
+    def _delete_promise(self, promise: PromiseRow) -> None:
+        if promise.data is not None:
+            self.decref_slots(promise.data)
+        if promise.target is not None:
+            followed = self._state.promises[promise.target]
+            others = {s: None for s in followed.subscribers if s != promise.kref}
+            self._state.promises.set(followed.kref, followed, "subscribers", others)
+            self.decref(promise.target)
+        self._state.promises.delete(promise.kref)
+        self._state.queue.forget(promise.kref)
+
+    def _unreachable(self, row: ObjectRow) -> None:
+        state, kref = self._state, row.kref
+        if row.owner is None:
+            if row.recognizable:
+                state.write()
+                for vat in state.backend.importers(kref):
+                    state.gc.add(vat, "retire_import", kref)
+            state.objects.delete(kref)
+            return
+        export = state.clist(row.owner).by_kref(kref)
+        assert export is not None, (row.owner, kref)
+        if export.reachable:
+            state.gc.add(row.owner, "drop_export", kref)
+        if row.recognizable == 0:
+            state.gc.add(row.owner, "retire_export", kref)

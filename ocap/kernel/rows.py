@@ -1,0 +1,98 @@
+"""The rows of the kernel's tables, as they stand in memory.
+
+A row is mutable, and only `Table.set` changes it. What a field refers to is counted: see
+`refcounts`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import define, field
+
+from ocap.protocol.capdata import CapData
+from ocap.protocol.refs import Kref, SubclusterId, VatId, Vref
+
+PromiseState = Literal["unresolved", "fulfilled", "rejected", "forwarded"]
+VatState = Literal["new", "live", "suspended", "terminated"]
+SubclusterState = Literal["launching", "running"]
+GcKind = Literal["drop_export", "retire_export", "retire_import"]
+
+
+@define(eq=False)
+class ObjectRow:
+    """An object: who exports it, and how many can reach or merely recognise it."""
+
+    kref: Kref
+    owner: VatId | None
+    reachable: int = 0
+    recognizable: int = 0
+    gone: str | None = None  # why there is no owner, for whoever sends to it
+
+
+@define(eq=False)
+class PromiseRow:
+    """A promise. Unresolved, its decider settles it; None while a queued message carries it."""
+
+    kref: Kref
+    decider: VatId | None
+    refs: int = 0
+    state: PromiseState = "unresolved"
+    data: CapData | None = None  # fulfilled or rejected: what with
+    target: Kref | None = None  # forwarded: the promise it follows
+    # Who is to be told: vats, and the promises that follow this one. A dict for its order.
+    subscribers: dict[str, None] = field(factory=dict)
+
+
+@define(eq=False)
+class ClistRow:
+    """One name a vat has. `reachable`: the importer holds it, the exporter has not been told to drop it."""
+
+    vat: VatId
+    kref: Kref
+    vref: Vref
+    reachable: bool = True
+
+
+@define(eq=False)
+class VatRow:
+    """A vat. Its `root` and the slots of its `parameters` are counted references."""
+
+    id: VatId
+    name: str
+    subcluster: SubclusterId | None
+    source: str
+    parameters: CapData
+    root: Kref | None
+    state: VatState = "new"
+    incarnation: int = -1
+    # Whether the current incarnation has been disconnected: its promises rejected, its heap's
+    # exports orphaned. A vat without a worker is disconnected before it is started again.
+    ended: bool = True
+    faults: int = 0
+    next_import: int = 1
+
+
+@define(eq=False)
+class SubclusterRow:
+    """A subcluster. `result` is the promise for what bootstrap returned, a counted reference."""
+
+    id: SubclusterId
+    name: str
+    config: bytes
+    bootstrap: VatId
+    result: Kref
+    state: SubclusterState = "launching"
+
+
+@define(eq=False)
+class DeadLetterRow:
+    """A delivery whose crank faulted, and why."""
+
+    number: int
+    crank: int
+    vat: VatId
+    target: str
+    method: str
+    args: CapData
+    reason: str

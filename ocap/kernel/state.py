@@ -1,0 +1,144 @@
+"""All the kernel knows, as one object: tables, clists, queue, counters, and how to undo or keep them.
+
+Owns the unit of work. `rollback` undoes the current crank, `keep` ends it well, `write` hands the
+store what changed (queries then see it), `commit` makes it last.
+
+Invariants:
+
+1. An id is allocated from a persisted counter and never given twice.
+2. `born` holds the krefs allocated since the caches were last emptied: about these the store
+   knows nothing the caches do not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ocap.kernel.clist import Clist
+from ocap.kernel.gc_actions import GcActions, GcKey
+from ocap.kernel.journal import Journal
+from ocap.kernel.queue import Queue, QueueRow
+from ocap.kernel.rows import DeadLetterRow, ObjectRow, PromiseRow, SubclusterRow, VatRow
+from ocap.kernel.tables import CACHE_LIMIT, Backend, Table
+from ocap.protocol.refs import Kref, SubclusterId, VatId, object_kref, promise_kref, subcluster_id, vat_id
+
+Changes = dict[str, list[tuple[Any, Any]]]
+
+
+class State:
+    """The kernel's tables over one store."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.journal = journal = Journal()
+
+        def table(name: str) -> Table[Any, Any]:
+            return Table(journal, lambda key: backend.load(name, key))
+
+        self.objects: Table[str, ObjectRow] = table("objects")
+        self.promises: Table[str, PromiseRow] = table("promises")
+        self.vats: Table[str, VatRow] = table("vats")
+        self.subclusters: Table[str, SubclusterRow] = table("subclusters")
+        self.dead_letters: Table[int, DeadLetterRow] = table("dead_letters")
+        self.services: Table[str, str] = table("services")
+        gc_rows: Table[GcKey, bool] = table("gc_actions")
+        self.gc = GcActions(journal, gc_rows, backend.gc_actions_of)
+        self.vatstore: Table[tuple[str, bytes], bytes] = Table(journal, lambda key: backend.read_vatstore(*key))
+        self._items: Table[int, QueueRow] = table("queue")
+        self._tables: dict[str, Table[Any, Any]] = {
+            "objects": self.objects,
+            "promises": self.promises,
+            "vats": self.vats,
+            "subclusters": self.subclusters,
+            "dead_letters": self.dead_letters,
+            "services": self.services,
+            "gc_actions": gc_rows,
+            "vatstore": self.vatstore,
+            "queue": self._items,
+        }
+        self._counters = backend.load_counters()
+        self._written_counters = dict(self._counters)
+        self.queue = Queue(journal, self._items, backend.load_place, self._counters.get("queue", 1))
+        self.born: set[str] = set()
+        self._clists: dict[str, Clist] = {}
+        self._changed: dict[str, Clist] = {}
+        self.maybe_free: dict[str, None] = {}
+        """Krefs whose count fell to zero in this crank. A dict for its order."""
+
+    # ---- ids ------------------------------------------------------------------------------
+
+    def next_number(self, kind: str) -> int:
+        number = self._counters.get(kind, 1)
+        self.journal.note(self._counters.__setitem__, kind, number)
+        self._counters[kind] = number + 1
+        return number
+
+    def counter(self, kind: str) -> int:
+        """The number the next `kind` will get."""
+        return self._counters.get(kind, 1)
+
+    def new_object(self, owner: VatId) -> Kref:
+        kref = object_kref(self.next_number("object"))
+        self.born.add(kref)
+        self.objects.insert(kref, ObjectRow(kref, owner))
+        return kref
+
+    def new_promise(self, decider: VatId | None) -> Kref:
+        kref = promise_kref(self.next_number("promise"))
+        self.born.add(kref)
+        self.promises.insert(kref, PromiseRow(kref, decider))
+        self.queue.born(kref)
+        return kref
+
+    def new_vat_id(self) -> VatId:
+        return vat_id(self.next_number("vat"))
+
+    def new_subcluster_id(self) -> SubclusterId:
+        return subcluster_id(self.next_number("subcluster"))
+
+    # ---- clists ---------------------------------------------------------------------------
+
+    def clist(self, vat: str) -> Clist:
+        clist = self._clists.get(vat)
+        if clist is None:
+            clist = self._clists[vat] = Clist(VatId(vat), self.journal, self.backend, self.born, self._changed)
+        return clist
+
+    # ---- units of work --------------------------------------------------------------------
+
+    def rollback(self) -> None:
+        """Undo everything since the last `keep`."""
+        self.maybe_free.clear()
+        self.journal.rollback()
+
+    def keep(self) -> None:
+        self.journal.clear()
+
+    def write(self) -> None:
+        """Bring the store's open transaction up to date, so that queries see every change."""
+        changes: Changes = {}
+        for name, table in self._tables.items():
+            if rows := table.take_changes():
+                changes[name] = rows
+        clist_rows = [row for clist in self._changed.values() for row in clist.take_changes()]
+        self._changed.clear()
+        if clist_rows:
+            changes["clist"] = clist_rows
+        self._counters["queue"] = self.queue.next_seq
+        if self._counters != self._written_counters:
+            changes["counters"] = list(self._counters.items())
+            self._written_counters = dict(self._counters)
+        if changes:
+            self.backend.write(changes)
+
+    def commit(self) -> None:
+        """Between cranks: everything so far survives whatever happens next."""
+        self.write()
+        self.backend.commit()
+        if sum(map(len, self._tables.values())) + sum(map(len, self._clists.values())) > CACHE_LIMIT:
+            # All at once: `born` vouches for every cache.
+            for table in self._tables.values():
+                table.clear()
+            self._clists.clear()
+            self.queue.clear_parked()
+            self.born.clear()

@@ -1,0 +1,144 @@
+"""Write-back tables: rows are read once, changed in memory, and written as their net change.
+
+Owns the rows in memory, which of them differ from the store, and (through the journal) how to
+undo the current crank.
+
+Invariants:
+
+1. A row that differs from the store is marked dirty; undoing a change marks it too, since it may
+   have been written meanwhile.
+2. A row born and deleted between two writes never reaches the store.
+3. What the cache says (also: that there is no such row) is what the kernel believes; the store is
+   asked only for keys the cache knows nothing of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from ocap.kernel.items import Item
+from ocap.kernel.journal import Journal
+from ocap.kernel.rows import ClistRow
+
+K = TypeVar("K")
+R = TypeVar("R")
+
+CACHE_LIMIT = 500_000
+"""Rows kept in memory after a commit, all tables together: some 200 MB."""
+
+RUN_QUEUE = ""
+"""The place of the run queue. Other places hold what waits there: a promise's kref, a vat's id."""
+
+
+class Backend(Protocol):
+    """What the core needs of a store. Queries see everything written by `write`."""
+
+    def load(self, table: str, key: Any) -> Any: ...
+    def load_clist(self, vat: str, column: str, ref: str) -> ClistRow | None: ...
+    def promise_rows(self, vat: str) -> list[ClistRow]: ...
+    def load_counters(self) -> dict[str, int]: ...
+    def load_place(self, place: str) -> list[tuple[int, Item]]: ...
+    def read_vatstore(self, vat: str, key: bytes) -> bytes | None: ...
+    def scan_vatstore(self, vat: str, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]: ...
+    def write(self, changes: dict[str, list[tuple[Any, Any]]]) -> None: ...
+    def commit(self) -> None: ...
+
+    def deciders(self) -> list[str]: ...
+    def decided_by(self, vat: str) -> list[str]: ...
+    def clist_rows(self, vat: str, pattern: str, limit: int) -> list[str]: ...
+    def importers(self, kref: str) -> list[str]: ...
+    def vats_of(self, subcluster: str) -> list[str]: ...
+    def vats_in(self, state: str) -> list[str]: ...
+    def subclusters(self) -> list[str]: ...
+    def gc_actions_of(self, vat: str) -> list[tuple[str, str]]: ...
+    def clear_vatstore(self, vat: str, limit: int) -> int: ...
+
+
+class Table(Generic[K, R]):
+    """One table: keys to rows."""
+
+    __slots__ = ("_dirty", "_fresh", "_journal", "_load", "_rows")
+
+    def __init__(self, journal: Journal, load: Callable[[K], R | None]) -> None:
+        self._journal = journal
+        self._load = load
+        self._rows: dict[K, R | None] = {}
+        self._dirty: dict[K, None] = {}  # a dict for its order
+        self._fresh: set[K] = set()  # keys the store has no row for
+
+    def get(self, key: K) -> R | None:
+        try:
+            return self._rows[key]
+        except KeyError:
+            row = self._rows[key] = self._load(key)
+            return row
+
+    def __getitem__(self, key: K) -> R:
+        """The row that must be there: its absence would be the kernel's own mistake."""
+        row = self.get(key)
+        if row is None:
+            raise KeyError(key)
+        return row
+
+    def insert(self, key: K, row: R) -> None:
+        """A row under a key that is known to have none."""
+        if key not in self._dirty:
+            self._fresh.add(key)
+        self._journal.note(self._restore, key, None)
+        self._restore(key, row)
+
+    def put(self, key: K, row: R | None) -> None:
+        """A row, or none, under any key, without reading what was there."""
+        if key in self._rows:
+            self._journal.note(self._restore, key, self._rows[key])
+        else:
+            self._journal.note(self._forget_key, key)
+        self._restore(key, row)
+
+    def delete(self, key: K) -> None:
+        self._journal.note(self._restore, key, self._rows[key])
+        self._restore(key, None)
+
+    def set(self, key: K, row: R, field: str, value: Any) -> None:
+        self._journal.note(self._restore_field, key, row, field, getattr(row, field))
+        setattr(row, field, value)
+        self._dirty[key] = None
+
+    def touch(self, key: K) -> None:
+        """The row was changed in place, and whoever did it notes the inverse."""
+        self._dirty[key] = None
+
+    def _restore(self, key: K, row: R | None) -> None:
+        self._rows[key] = row
+        self._dirty[key] = None
+
+    def _restore_field(self, key: K, row: R, field: str, value: Any) -> None:
+        setattr(row, field, value)
+        self._dirty[key] = None
+
+    def _forget_key(self, key: K) -> None:
+        del self._rows[key]
+        del self._dirty[key]
+
+    def take_changes(self) -> list[tuple[K, R | None]]:
+        """What differs from the store, to be written now; None stands for a deleted row."""
+        rows, fresh, changes = self._rows, self._fresh, []
+        for key in self._dirty:
+            row = rows[key]
+            if row is None:
+                del rows[key]
+                if key in fresh:
+                    continue
+            changes.append((key, row))
+        self._dirty.clear()
+        fresh.clear()
+        return changes
+
+    def __len__(self) -> int:
+        """How many rows are in memory."""
+        return len(self._rows)
+
+    def clear(self) -> None:
+        """Between cranks, with nothing dirty: let go of all rows."""
+        self._rows.clear()

@@ -1,0 +1,339 @@
+"""The kernel's view of one vat: it translates between the vat's names and the kernel's, and
+handles the vat's syscalls.
+
+Owns the clist of one vat. Every check of authority is here and raises `VatFault`: whatever a vat
+names, it can only hurt itself.
+
+Invariants:
+
+1. A vref the vat does not hold names nothing: only `+` vrefs may be new.
+2. Only the decider settles a promise, or sends a message with it as the result.
+3. A dropped import is used again only after the kernel introduced it again.
+"""
+
+from __future__ import annotations
+
+from ocap.kernel.items import Send
+from ocap.kernel.promises import Promises
+from ocap.kernel.refcounts import Refcounts
+from ocap.kernel.rows import ClistRow, ObjectRow, PromiseRow, VatRow
+from ocap.kernel.state import State
+from ocap.protocol import deliveries, syscalls
+from ocap.protocol.capdata import CapData, Settlement
+from ocap.protocol.marshal import MAX_BODY, MAX_SLOTS
+from ocap.protocol.refs import (
+    ROOT,
+    Kref,
+    Vref,
+    imported,
+    is_promise_kref,
+    is_promise_vref,
+    is_vat_allocated,
+    is_well_formed_vref,
+)
+
+MAX_SYSCALLS = 50_000
+"""Syscalls in one crank: a flood is a fault, not a full disk."""
+
+MAX_CRANK_BYTES = 32 * 1024 * 1024
+"""Bytes of bodies and vatstore writes in one crank."""
+
+
+class VatFault(Exception):  # noqa: N818 - "vat fault" is the term; it never leaves the kernel core
+    """The vat broke a rule: its crank is undone. Says what it did."""
+
+
+class VatKeeper:
+    """One vat, as the kernel sees it."""
+
+    def __init__(self, row: VatRow, state: State, counts: Refcounts, promises: Promises) -> None:
+        self.row = row
+        self._state = state
+        self._counts = counts
+        self._promises = promises
+        self.clist = state.clist(row.id)
+
+    # ---- kernel to vat ----------------------------------------------------------------------
+
+    def to_vat(self, kref: str) -> Vref:
+        """The vat's name for `kref`; the vat is introduced to it if need be."""
+        row = self.clist.by_kref(kref)
+        if row is None:
+            number = self.row.next_import
+            self._state.vats.set(self.row.id, self.row, "next_import", number + 1)
+            vref = imported(Kref(kref), number)
+            self.clist.add(Kref(kref), vref)
+            self._counts.incref(kref)
+            return vref
+        if not row.reachable:
+            self.clist.set_reachable(row, True)
+            if not is_vat_allocated(row.vref):
+                self._counts.adjust(kref, +1, 0)
+        return row.vref
+
+    def data_to_vat(self, data: CapData) -> CapData:
+        if not data.slots:
+            return data
+        return CapData(data.body, tuple([self.to_vat(kref) for kref in data.slots]))
+
+    def message(self, target: str, item: Send) -> deliveries.Message:
+        """The delivery of `item`; the vat becomes the decider of its result."""
+        result = None
+        if item.result is not None:
+            self._promises.set_decider(self._state.promises[item.result], self.row.id)
+            result = self.to_vat(item.result)
+        return deliveries.Message(self.to_vat(target), item.method, self.data_to_vat(item.args), result)
+
+    def notify(self, kref: str) -> tuple[list[Settlement], deliveries.Notify] | None:
+        """Everything settled that a notify of `kref` brings along, in both names; None if unwanted.
+
+        The batch is closed under reference, so a vat never waits for what is known already, and
+        all of it leaves the clist: a settled promise is named once more at most.
+        """
+        if self.clist.by_kref(kref) is None:
+            return None
+        batch: dict[str, PromiseRow] = {}
+        found = [kref]
+        for kpid in found:
+            promise = self._state.promises[kpid]
+            if kpid not in batch and promise.data is not None:
+                batch[kpid] = promise
+                found.extend(slot for slot in promise.data.slots if is_promise_kref(slot))
+        kernel_side, vat_side = [], []
+        for kpid, promise in batch.items():
+            assert promise.data is not None
+            rejected = promise.state == "rejected"
+            kernel_side.append(Settlement(kpid, rejected, promise.data))
+            vat_side.append(Settlement(self.to_vat(kpid), rejected, self.data_to_vat(promise.data)))
+        for kpid in batch:
+            self._retire_promise(kpid)
+        return kernel_side, deliveries.Notify(tuple(vat_side))
+
+    def take_gc_action(self, kind: str, kref: str) -> Vref | None:
+        """Do the kernel's part of a GC action; the vref to tell the vat, None if it is stale."""
+        row = self.clist.by_kref(kref)
+        if row is None:
+            return None
+        export = self._state.objects.get(kref)
+        if kind == "retire_import":
+            # The object went when its last reachable reference did; this row only recognised it.
+            if export is not None or row.reachable:
+                return None
+            self.clist.remove(row)
+            return row.vref
+        assert export is not None, kref
+        if export.reachable or export.owner != self.row.id:
+            return None
+        if kind == "drop_export":
+            if not row.reachable:
+                return None
+            self.clist.set_reachable(row, False)
+        else:
+            if export.recognizable or row.reachable:
+                return None
+            self.clist.remove(row)
+            self._state.objects.delete(kref)
+        return row.vref
+
+    def _retire_promise(self, kref: str) -> None:
+        row = self.clist.by_kref(kref)
+        assert row is not None, (self.row.id, kref)
+        self.clist.remove(row)
+        self._counts.decref(kref)
+
+    # ---- vat to kernel ----------------------------------------------------------------------
+
+    def to_kernel(self, vref: str) -> Kref:
+        """What `vref` names; a new `+` vref becomes an object or promise of this vat."""
+        row = self.clist.by_vref(vref)
+        if row is not None:
+            if not row.reachable:
+                if not is_vat_allocated(vref):
+                    raise VatFault(f"used {vref}, which it had dropped")
+                self.clist.set_reachable(row, True)
+            return row.kref
+        if not is_well_formed_vref(vref):
+            raise VatFault(f"named {vref!r:.80}, which is no vref")
+        if not is_vat_allocated(vref) or vref == ROOT:
+            raise VatFault(f"named {vref}, which it does not hold")
+        if is_promise_vref(vref):
+            kref = self._state.new_promise(self.row.id)
+            self._counts.incref(kref)
+        else:
+            kref = self._state.new_object(self.row.id)
+            self._state.maybe_free[kref] = None
+        self.clist.add(kref, Vref(vref))
+        return kref
+
+    def data_to_kernel(self, data: CapData) -> CapData:
+        if not data.slots:
+            return data
+        return CapData(data.body, tuple([self.to_kernel(vref) for vref in data.slots]))
+
+    # ---- syscalls -----------------------------------------------------------------------------
+
+    def apply(
+        self, calls: tuple[syscalls.Syscall, ...], trace: list[syscalls.Syscall] | None = None
+    ) -> syscalls.Exit | None:
+        """Do what the vat asks, in order.
+
+        Args:
+            calls: in the vat's names.
+            trace: collects the same syscalls in the kernel's names, if given.
+
+        Returns:
+            The exit among them, if any, in the kernel's names.
+
+        Raises:
+            VatFault: an illegal syscall, or too many; what was applied must be rolled back.
+        """
+        check_budget(calls)
+        leave: syscalls.Exit | None = None
+        for call in calls:
+            done: syscalls.Syscall | None
+            match call:
+                case syscalls.Send():
+                    done = self._send(call, trace is not None)
+                case syscalls.Resolve():
+                    done = self._resolve(call, trace is not None)
+                case syscalls.Subscribe():
+                    promise = self._promise(call.promise)
+                    self._promises.subscribe(promise, self.row.id)
+                    done = syscalls.Subscribe(promise.kref)
+                case syscalls.Forward():
+                    done = self._forward(call)
+                case syscalls.DropImports():
+                    done = syscalls.DropImports(tuple(map(self._drop_import, call.vrefs)))
+                case syscalls.RetireImports():
+                    done = syscalls.RetireImports(tuple(map(self._retire_import, call.vrefs)))
+                case syscalls.RetireExports():
+                    done = syscalls.RetireExports(tuple(map(self._retire_export, call.vrefs)))
+                case syscalls.AbandonExports():
+                    done = syscalls.AbandonExports(tuple(map(self._abandon_export, call.vrefs)))
+                case syscalls.Exit():
+                    done = leave = leave or syscalls.Exit(call.is_failure, self.data_to_kernel(call.data))
+                case _:
+                    raise VatFault(f"made a syscall the kernel does not know: {call!r:.80}")
+            if trace is not None and done is not None:
+                trace.append(done)
+        return leave
+
+    def _send(self, call: syscalls.Send, traced: bool) -> syscalls.Send | None:
+        target = self.to_kernel(call.target)
+        args = self.data_to_kernel(call.args)
+        result = None
+        if call.result is not None:
+            promise = self._decided(call.result, "sent with the result", may_be_new=True)
+            self._promises.set_decider(promise, None)
+            self._promises.subscribe(promise, self.row.id)
+            result = promise.kref
+            self._counts.incref(result)
+        self._counts.incref(target)
+        self._counts.incref_slots(args)
+        self._state.queue.push(Send(target, call.method, args, result, self._promises.cause))
+        return syscalls.Send(target, call.method, args, result) if traced else None
+
+    def _resolve(self, call: syscalls.Resolve, traced: bool) -> syscalls.Resolve | None:
+        # Data first: a promise may be mentioned by one settlement and settled by another.
+        translated = [self.data_to_kernel(settlement.data) for settlement in call.settlements]
+        done = []
+        for settlement, data in zip(call.settlements, translated, strict=True):
+            promise = self._decided(settlement.promise, "resolved")
+            self._promises.settle(promise, settlement.rejected, data)
+            self._retire_promise(promise.kref)
+            if traced:
+                done.append(Settlement(promise.kref, settlement.rejected, data))
+        return syscalls.Resolve(tuple(done)) if traced else None
+
+    def _forward(self, call: syscalls.Forward) -> syscalls.Forward:
+        to = self._promise(call.to)
+        promise = self._decided(call.promise, "forwarded")
+        self._promises.forward(promise, to)
+        self._retire_promise(promise.kref)
+        return syscalls.Forward(promise.kref, to.kref)
+
+    def _promise(self, vref: str) -> PromiseRow:
+        kref = self.to_kernel(vref)
+        if not is_promise_kref(kref):
+            raise VatFault(f"used {vref}, an object, as a promise")
+        return self._state.promises[kref]
+
+    def _decided(self, vref: str, what: str, *, may_be_new: bool = False) -> PromiseRow:
+        if not may_be_new and self.clist.by_vref(vref) is None:
+            raise VatFault(f"{what} {vref!r:.80}, which it does not hold")
+        promise = self._promise(vref)
+        if promise.decider != self.row.id:
+            raise VatFault(f"{what} {vref}, which it does not decide")
+        return promise
+
+    def _import(self, vref: str, what: str) -> ClistRow:
+        row = self.clist.by_vref(vref)
+        if row is None or is_vat_allocated(vref) or is_promise_vref(vref):
+            raise VatFault(f"{what} {vref!r:.80}, which is no import it holds")
+        return row
+
+    def _export(self, vref: str, what: str) -> tuple[ClistRow, ObjectRow]:
+        row = self.clist.by_vref(vref)
+        if row is None or not is_vat_allocated(vref) or is_promise_vref(vref) or vref == ROOT:
+            raise VatFault(f"{what} {vref!r:.80}, which is no export of its own")
+        return row, self._state.objects[row.kref]
+
+    def _drop_import(self, vref: str) -> Kref:
+        row = self._import(vref, "dropped")
+        if not row.reachable:
+            raise VatFault(f"dropped {vref} twice")
+        self.clist.set_reachable(row, False)
+        self._counts.adjust(row.kref, -1, 0)
+        return row.kref
+
+    def _retire_import(self, vref: str) -> Kref:
+        row = self._import(vref, "retired")
+        if row.reachable:
+            raise VatFault(f"retired {vref}, which it has not dropped")
+        self.clist.remove(row)
+        self._counts.adjust(row.kref, 0, -1)
+        return row.kref
+
+    def _retire_export(self, vref: str) -> Kref:
+        row, export = self._export(vref, "retired")
+        if export.reachable:
+            raise VatFault(f"retired {vref}, which others can still reach")
+        return self.orphan(row, export, "its vat gave it up")
+
+    def _abandon_export(self, vref: str) -> Kref:
+        row, export = self._export(vref, "abandoned")
+        return self.orphan(row, export, "its vat gave it up")
+
+    def orphan(self, row: ClistRow, export: ObjectRow, why: str) -> Kref:
+        """Take an object from its owner; who holds it keeps its identity and no more."""
+        self.clist.remove(row)
+        self._state.objects.set(export.kref, export, "owner", None)
+        self._state.objects.set(export.kref, export, "gone", why)
+        if export.reachable == 0:
+            self._state.maybe_free[export.kref] = None
+        return export.kref
+
+
+def check_budget(calls: tuple[syscalls.Syscall, ...]) -> None:
+    """Liveslots keeps these limits itself; a worker that is not ours may not."""
+    if len(calls) > MAX_SYSCALLS:
+        raise VatFault(f"made {len(calls)} syscalls in one crank, over the limit of {MAX_SYSCALLS}")
+    total = 0
+    for call in calls:
+        for data in _bodies(call):
+            if len(data.body) > MAX_BODY or len(data.slots) > MAX_SLOTS:
+                raise VatFault(f"sent a body of {len(data.body)} bytes and {len(data.slots)} references")
+            total += len(data.body)
+    if total > MAX_CRANK_BYTES:
+        raise VatFault(f"sent {total} bytes in one crank, over the limit of {MAX_CRANK_BYTES}")
+
+
+def _bodies(call: syscalls.Syscall) -> tuple[CapData, ...]:
+    match call:
+        case syscalls.Send():
+            return (call.args,)
+        case syscalls.Resolve():
+            return tuple([settlement.data for settlement in call.settlements])
+        case syscalls.Exit():
+            return (call.data,)
+    return ()

@@ -1,0 +1,1 @@
+"""The store: one SQLite file through apsw. Synchronous; knows rows, no rules."""

@@ -1,0 +1,276 @@
+"""The kernel's backend on SQLite: WAL, one writer, a transaction per group of cranks.
+
+Owns the one connection that writes, on the thread that opened it.
+
+Invariants:
+
+1. Between `open` and `commit` everything written is in one transaction; a dead process leaves
+   the last commit and nothing of what came after.
+2. With durability `power`, a commit that returned survives the loss of power (synchronous=FULL:
+   NORMAL lost acknowledged work in simulated power cuts); `process` survives the loss of the
+   process; `none` survives nothing, and is for tests.
+3. One kernel at a time: an exclusive lock on a file beside the database, held while it is open.
+   SQLite's own locks would come and go with transactions.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import apsw
+
+from ocap.kernel.items import Item
+from ocap.kernel.rows import ClistRow
+from ocap.protocol.errors import NotOurStoreError, StoreError, StoreFailedError, StoreInUseError, StoreVersionError
+from ocap.store.rowmap import MAPPINGS, clist_row, to_item
+from ocap.store.schema import APPLICATION_ID, MIGRATIONS, TABLES, VERSION
+
+Durability = Literal["power", "process", "none"]
+_SYNCHRONOUS: dict[Durability, str] = {"power": "FULL", "process": "NORMAL", "none": "OFF"}
+
+_WHICH = {
+    "all": "1",
+    "promises": "kref GLOB 'kp*'",
+    "exports": "vref GLOB 'o+*'",
+    "imports": "vref GLOB 'o-*'",
+}
+"""Parts of a clist, as SQL."""
+
+
+class SqliteBackend:
+    """The store of one kernel, open.
+
+    Args:
+        path: the database file, made if it does not exist; None for one in memory.
+        durability: what a commit survives.
+
+    Raises:
+        StoreInUseError: another kernel has it open.
+        NotOurStoreError: the file is something else.
+        StoreVersionError: it was written by a newer version.
+        StoreError: it cannot be opened or written at all.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, durability: Durability = "power") -> None:
+        self.path = None if path is None else Path(path)
+        self._lock: IO[bytes] | None = None
+        if self.path is not None:
+            self._lock = _lock(self.path)
+        try:
+            self._db = self._open(durability)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _open(self, durability: Durability) -> apsw.Connection:
+        name = ":memory:" if self.path is None else str(self.path)
+        with _mapped(name):
+            db = apsw.Connection(name)
+            db.set_busy_timeout(5000)
+            try:
+                _check_ours(db, name)
+                if self.path is not None:
+                    db.pragma("journal_mode", "WAL")
+                    db.pragma("synchronous", _SYNCHRONOUS[durability])
+                _bring_up_to_date(db, name)
+            except BaseException:
+                db.close()
+                raise
+            return db
+
+    def close(self) -> None:
+        """Roll back what was not committed and let go of the file."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._db.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    # ---- rows ---------------------------------------------------------------------------------
+
+    def load(self, table: str, key: Any) -> Any:
+        mapping = MAPPINGS[table]
+        values = self._first(mapping.select, key if type(key) is tuple else (key,))
+        if values is None:
+            return None
+        row = mapping.to_row(values)
+        if table == "promises":
+            query = "SELECT subscriber FROM subscribers WHERE promise = ? ORDER BY position"
+            row.subscribers = dict.fromkeys(self._column(query, key))
+        return row
+
+    def load_clist(self, vat: str, column: str, ref: str) -> ClistRow | None:
+        values = self._first(f"SELECT vat, kref, vref, reachable FROM clist WHERE vat = ? AND {column} = ?", (vat, ref))
+        return None if values is None else clist_row(values)
+
+    def promise_rows(self, vat: str) -> list[ClistRow]:
+        query = "SELECT vat, kref, vref, reachable FROM clist WHERE vat = ? AND kref GLOB 'kp*'"
+        return [clist_row(values) for values in self._db.execute(query, (vat,))]
+
+    def load_counters(self) -> dict[str, int]:
+        rows: list[Any] = self._db.execute("SELECT kind, next FROM counters").fetchall()
+        return dict(rows)
+
+    def load_place(self, place: str) -> list[tuple[int, Item]]:
+        mapping = MAPPINGS["queue"]
+        columns = ",".join(mapping.keys + mapping.columns)
+        rows = self._db.execute(f"SELECT {columns} FROM queue WHERE place = ? ORDER BY seq", (place,))
+        return [(values[0], to_item(values)) for values in rows]
+
+    def read_vatstore(self, vat: str, key: bytes) -> bytes | None:
+        values = self._first("SELECT value FROM vatstore WHERE vat = ? AND key = ?", (vat, key))
+        return None if values is None else values[0]
+
+    def scan_vatstore(self, vat: str, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        query = "SELECT key, value FROM vatstore WHERE vat = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+        return list(self._db.execute(query, (vat, start, end, limit)))
+
+    def clear_vatstore(self, vat: str, limit: int) -> int:
+        self._begin()
+        query = "DELETE FROM vatstore WHERE vat = ?1 AND key IN (SELECT key FROM vatstore WHERE vat = ?1 LIMIT ?2)"
+        self._db.execute(query, (vat, limit))
+        return self._db.changes()
+
+    # ---- writing ------------------------------------------------------------------------------
+
+    def write(self, changes: dict[str, list[tuple[Any, Any]]]) -> None:
+        """Write rows into the open transaction; a None row is a deletion."""
+        with _mapped(str(self.path)):
+            self._begin()
+            for table, rows in changes.items():
+                mapping = MAPPINGS[table]
+                gone = [(key if type(key) is tuple else (key,)) for key, row in rows if row is None]
+                if gone:
+                    self._db.executemany(mapping.delete, gone)
+                kept = [mapping.to_values(key, row) for key, row in rows if row is not None]
+                if kept:
+                    self._db.executemany(mapping.upsert, kept)
+            if promises := changes.get("promises"):
+                self._write_subscribers(promises)
+
+    def _write_subscribers(self, promises: list[tuple[Any, Any]]) -> None:
+        self._db.executemany("DELETE FROM subscribers WHERE promise = ?", [(kref,) for kref, _ in promises])
+        rows = [
+            (kref, position, subscriber)
+            for kref, row in promises
+            if row is not None
+            for position, subscriber in enumerate(row.subscribers)
+        ]
+        self._db.executemany("INSERT INTO subscribers (promise, position, subscriber) VALUES (?, ?, ?)", rows)
+
+    def commit(self) -> None:
+        if self._db.in_transaction:
+            with _mapped(str(self.path)):
+                self._db.execute("COMMIT")
+
+    def _begin(self) -> None:
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+
+    # ---- queries ------------------------------------------------------------------------------
+
+    def deciders(self) -> list[str]:
+        return self._column("SELECT DISTINCT decider FROM promises WHERE decider IS NOT NULL")
+
+    def decided_by(self, vat: str) -> list[str]:
+        return self._column("SELECT kref FROM promises WHERE decider = ?", vat)
+
+    def clist_rows(self, vat: str, which: str, limit: int) -> list[str]:
+        return self._column(f"SELECT kref FROM clist WHERE vat = ? AND {_WHICH[which]} LIMIT ?", vat, limit)
+
+    def importers(self, kref: str) -> list[str]:
+        return self._column("SELECT vat FROM clist WHERE kref = ? ORDER BY vat", kref)
+
+    def vats_of(self, subcluster: str) -> list[str]:
+        return self._column("SELECT id FROM vats WHERE subcluster = ? ORDER BY length(id), id", subcluster)
+
+    def vats_in(self, state: str) -> list[str]:
+        return self._column("SELECT id FROM vats WHERE state = ? ORDER BY length(id), id", state)
+
+    def subclusters(self) -> list[str]:
+        return self._column("SELECT id FROM subclusters ORDER BY length(id), id")
+
+    def gc_actions_of(self, vat: str) -> list[tuple[str, str]]:
+        return list(self._db.execute("SELECT kind, kref FROM gc_actions WHERE vat = ?", (vat,)))
+
+    def _first(self, query: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        for row in self._db.execute(query, values):
+            found: tuple[Any, ...] = row
+            return found
+        return None
+
+    def _column(self, query: str, *values: Any) -> list[Any]:
+        return [row[0] for row in self._db.execute(query, values)]
+
+
+def _lock(path: Path) -> IO[bytes]:
+    name = path.with_name(path.name + ".lock")
+    try:
+        lock = open(name, "ab")  # noqa: SIM115 - held until the store is closed
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise StoreError(f"{path}: cannot be locked: {error.strerror or error}") from error
+        raise StoreInUseError(f"{path}: another kernel has this database open; stop it first") from None
+    return lock
+
+
+def _check_ours(db: apsw.Connection, name: str) -> None:
+    """Before anything is written: is this file ours, or empty?"""
+    tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
+    if tables and db.pragma("application_id") != APPLICATION_ID:
+        raise NotOurStoreError(f"{name}: not a database of this program; choose another file")
+    if db.readonly("main"):
+        raise StoreError(f"{name}: the file or its folder is read-only")
+
+
+def _bring_up_to_date(db: apsw.Connection, name: str) -> None:
+    tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
+    found = db.pragma("user_version")
+    if tables and found > VERSION:
+        raise StoreVersionError(
+            f"{name}: written by a newer version (layout {found}, this program knows {VERSION}); upgrade the program"
+        )
+    if tables and found == VERSION:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    statements = [MIGRATIONS[version] for version in range(found, VERSION)] if tables else [TABLES]
+    for script in statements:
+        for _ in db.execute(script):
+            pass
+    db.pragma("application_id", APPLICATION_ID)
+    db.pragma("user_version", VERSION)
+    db.execute("COMMIT")
+
+
+@contextmanager
+def _mapped(name: str) -> Iterator[None]:
+    """Foreign errors become ours here, at the edge."""
+    try:
+        yield
+    except apsw.NotADBError as error:
+        raise NotOurStoreError(f"{name}: not a database at all; choose another file") from error
+    except apsw.FullError as error:
+        raise StoreFailedError(f"{name}: the disk is full; nothing after the last commit was kept") from error
+    except apsw.ReadOnlyError as error:
+        raise StoreError(f"{name}: the file or its folder is read-only") from error
+    except apsw.CantOpenError as error:
+        raise StoreError(f"{name}: cannot be opened; is its folder there and writable?") from error
+    except apsw.BusyError as error:
+        raise StoreInUseError(f"{name}: another program is writing to this database") from error
+    except apsw.IOError as error:
+        raise StoreFailedError(f"{name}: {error}; nothing after the last commit was kept") from error

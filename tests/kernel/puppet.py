@@ -1,0 +1,155 @@
+"""A kernel whose vats are puppets: the test says what each one does, in vrefs.
+
+`World` drives the real core over a store in memory. A vat with a script (a callable from delivery
+to syscalls) answers by itself; every delivery is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ocap.kernel.core import Core, Crank
+from ocap.kernel.effects import Effect, Event, HostDelivery
+from ocap.kernel.lifecycle import LaunchSpec, VatSpec
+from ocap.protocol import deliveries, syscalls
+from ocap.protocol.capdata import CapData, Settlement
+from ocap.protocol.marshal import Decoder, Remotable, encode
+from ocap.protocol.refs import HOST, VatId
+from ocap.store.sqlite import SqliteBackend
+
+Script = Callable[[deliveries.Delivery], "Iterable[syscalls.Syscall] | syscalls.Outcome"]
+
+
+class Slot(Remotable):
+    """Encodes as a reference to whatever slot text it carries."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def data(value: Any = None, *, slots: tuple[str, ...] = ()) -> CapData:
+    """CapData of a plain value; its slots need not be used by the body."""
+    return CapData(encode(value)[0], slots)
+
+
+def reference(slot: str) -> CapData:
+    """CapData of a single object reference."""
+    return CapData(encode(Slot(slot))[0], (slot,))
+
+
+def args(*values: Any, slots: tuple[str, ...] = ()) -> CapData:
+    return data([list(values), {}], slots=slots)
+
+
+def send(target: str, method: str = "m", result: str | None = None, slots: tuple[str, ...] = ()) -> syscalls.Send:
+    return syscalls.Send(target, method, args(slots=slots), result)
+
+
+def resolve(*pairs: tuple[str, CapData], rejected: bool = False) -> syscalls.Resolve:
+    return syscalls.Resolve(tuple(Settlement(promise, rejected, value) for promise, value in pairs))
+
+
+def value_of(capdata: CapData) -> Any:
+    return Decoder(lambda slot, _: slot, lambda slot: slot).decode(capdata)
+
+
+class World:
+    """A core with puppets `v1`, `v2`… named a, b, c…"""
+
+    def __init__(self, names: str = "ab", *, path: Any = None, backend: SqliteBackend | None = None) -> None:
+        self.backend = backend or SqliteBackend(path, "none")
+        self.core = Core(self.backend, traced=True)
+        self.scripts: dict[str, Script] = {}
+        self.seen: list[tuple[str, deliveries.Delivery]] = []
+        self.effects: list[Effect] = []
+        self.vats: dict[str, VatId] = {}
+        if names:
+            specs = tuple(VatSpec(name, f"{name}.py", data({})) for name in names)
+            spec = LaunchSpec("test", b"", names[0], specs)
+            self.core.between_cranks(lambda: self.core.lifecycle.launch(spec))
+            self.core.state.write()
+            for name, vat in zip(names, self.backend.vats_in("new"), strict=True):
+                self.vats[name] = VatId(vat)
+
+    def on(self, name: str, script: Script) -> None:
+        self.scripts[self.vats[name]] = script
+
+    def run(self, limit: int = 1000) -> list[tuple[str, deliveries.Delivery]]:
+        """Step until there is nothing to do; what was delivered meanwhile, by vat name."""
+        start = len(self.seen)
+        for _ in range(limit):
+            crank = self.core.next_crank()
+            if crank is None:
+                break
+            if crank.vat is not None:
+                self.core.finish(crank, self.answer(crank))
+        else:
+            raise AssertionError("does not come to rest")
+        self.effects += self.core.commit()
+        return self.seen[start:]
+
+    def answer(self, crank: Crank) -> syscalls.Outcome:
+        assert crank.vat is not None
+        assert crank.delivery is not None
+        name = next((n for n, vat in self.vats.items() if vat == crank.vat), crank.vat)
+        self.seen.append((name, crank.delivery))
+        script = self.scripts.get(crank.vat)
+        made = script(crank.delivery) if script is not None else ()
+        return made if isinstance(made, syscalls.Outcome) else syscalls.Outcome(tuple(made or ()))
+
+    def do(self, name: str, *calls: syscalls.Syscall) -> list[tuple[str, deliveries.Delivery]]:
+        """Have a vat make syscalls, on the occasion of an empty message, and run to rest."""
+        vat = self.vats[name]
+        self.host(syscalls.Send(self.host_ref(vat), "poke", args()))
+        before = self.scripts.get(vat)
+
+        def once(delivery: deliveries.Delivery) -> Iterable[syscalls.Syscall]:
+            if isinstance(delivery, deliveries.Message) and delivery.method == "poke":
+                self.seen.pop()
+                self.scripts.pop(vat)
+                if before is not None:
+                    self.scripts[vat] = before
+                return calls
+            return before(delivery) if before is not None else ()  # type: ignore[return-value]
+
+        self.scripts[vat] = once
+        return self.run()
+
+    def host(self, *calls: syscalls.Syscall) -> None:
+        self.core.between_cranks(lambda: self.core.host_syscalls(calls))
+
+    def host_ref(self, vat: str) -> str:
+        """The host's vref for a vat's root."""
+        root = self.core.state.vats[vat].root
+        assert root is not None
+        return self.core.between_cranks(lambda: self.core.lifecycle.keeper(HOST).to_vat(root))
+
+    def kref(self, name: str, vref: str) -> str | None:
+        row = self.core.state.clist(self.vats[name]).by_vref(vref)
+        return None if row is None else row.kref
+
+    def vref(self, name: str, kref: str) -> str | None:
+        row = self.core.state.clist(self.vats[name]).by_kref(kref)
+        return None if row is None else row.vref
+
+    def introduce(self, owner: str, vref: str, to: str) -> str:
+        """Give `to` a reference to an object or promise `owner` can name; the vref it gets."""
+        self.do(owner, send(self.import_root(owner, to), "take", slots=(vref,)))
+        kref = self.kref(owner, vref)
+        assert kref is not None
+        found = self.vref(to, kref)
+        assert found is not None
+        return found
+
+    def import_root(self, importer: str, of: str) -> str:
+        """`importer`'s vref for the root of `of`."""
+        root = self.core.state.vats[self.vats[of]].root
+        assert root is not None
+        return self.core.between_cranks(lambda: self.core.lifecycle.keeper(self.vats[importer]).to_vat(root))
+
+    def host_deliveries(self) -> list[deliveries.Delivery]:
+        return [effect.delivery for effect in self.effects if isinstance(effect, HostDelivery)]
+
+    def faults(self) -> list[str]:
+        return [e.text or "" for e in self.effects if isinstance(e, Event) and e.kind == "fault"]
