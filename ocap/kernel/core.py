@@ -79,12 +79,14 @@ class Core:
         self.running: set[str] = set()
         self.stopped: list[VatId] = []
         """Vats whose worker is to be discarded at once: its heap is not to be used again."""
-        self._counts = Refcounts(self.state)
-        self._promises = Promises(self.state, self._counts)
-        self.lifecycle = Lifecycle(self.state, self._counts, self._promises)
+        self.counts = Refcounts(self.state)
+        self._promises = Promises(self.state, self.counts)
+        self.lifecycle = Lifecycle(self.state, self.counts, self._promises)
         self.collector = Collector(self.state.gc)
         self._outbox: list[Effect] = []
         self._mark = 0
+        self.host_waits = False
+        """Whether the outbox has something for the host program."""
         self._to_disconnect: list[VatId] | None = None
         self.running.add(HOST)
         self.between_cranks(self._wake)
@@ -107,7 +109,7 @@ class Core:
         self._promises.cause = 0
         try:
             result = change()
-            self._counts.settle_accounts()
+            self.counts.settle_accounts()
         except BaseException:
             self.state.rollback()
             del self._outbox[self._mark :]
@@ -132,11 +134,8 @@ class Core:
         self.state.commit()
         effects, self._outbox = self._outbox, []
         self._mark = 0
+        self.host_waits = False
         return effects
-
-    @property
-    def has_effects(self) -> bool:
-        return bool(self._outbox)
 
     # ---- cranks -----------------------------------------------------------------------------
 
@@ -191,7 +190,7 @@ class Core:
 
     def _end(self) -> None:
         self.lifecycle.conclude_launches()
-        self._counts.settle_accounts()
+        self.counts.settle_accounts()
         self._keep()
         self._discard_dead_workers()
 
@@ -300,7 +299,7 @@ class Core:
         if row is not None and row.state == "live":
             self._disconnect(row)
             both = self.lifecycle.keeper(row.id).notify(item.promise)
-        self._counts.decref(item.promise)
+        self.counts.decref(item.promise)
         if both is None:
             return self._over(number, item.cause)
         kernel_side, delivery = both
@@ -351,7 +350,8 @@ class Core:
             self._outbox.append(Event(number, cause, "deliver", vat, kernel_side, delivery))
         if vat == HOST:
             # The host program is no vat: it is told after the commit, and answers when it likes.
-            self._outbox.append(HostDelivery(delivery))
+            self._outbox.append(HostDelivery(kernel_side))
+            self.host_waits = True
             return self._over(number, cause)
         return Crank(number, cause, vat, delivery, item)
 
@@ -361,10 +361,10 @@ class Core:
 
     def _release(self, item: Send) -> None:
         """The item no longer holds what it named."""
-        self._counts.decref(item.target)
-        self._counts.decref_slots(item.args)
+        self.counts.decref(item.target)
+        self.counts.decref_slots(item.args)
         if item.result is not None:
-            self._counts.decref(item.result)
+            self.counts.decref(item.result)
 
     def _splat(self, item: Send, error: CapData) -> Crank:
         """A message that cannot be delivered answers itself."""
@@ -398,7 +398,7 @@ class Core:
                 self._bury(number, vat, item, reason)
             case Notify() as item:
                 self.state.queue.pop()
-                self._counts.decref(item.promise)
+                self.counts.decref(item.promise)
             case CreateVat():
                 self.state.queue.pop()
                 self.lifecycle.fail_launch(row, reason)
@@ -415,7 +415,7 @@ class Core:
         self.state.dead_letters.insert(number, row)
         self._reject_result(item, FAULTED)
         if item.result is not None:
-            self._counts.decref(item.result)
+            self.counts.decref(item.result)
 
     def _exit(self, crank: Crank, keeper: VatKeeper, leave: syscalls.Exit) -> None:
         """The vat gives up: what it did in this crank is undone, and the message fails with it."""
@@ -430,7 +430,7 @@ class Core:
                 self._reject_result(item, TERMINATED)
                 self._release(item)
             case Notify() as item:
-                self._counts.decref(item.promise)
+                self.counts.decref(item.promise)
             case CreateVat():
                 self.lifecycle.fail_launch(self.state.vats[vat], "it exited with failure while starting")
         self._terminate(self.state.vats[vat], TERMINATED, "it exited with failure", Crank(number, crank.cause))

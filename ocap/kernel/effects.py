@@ -11,7 +11,7 @@ from ocap.protocol.refs import VatId
 
 @frozen
 class HostDelivery:
-    """Something for the host program: an answer, a message to one of its services, or what it may let go of."""
+    """Something for the host program, in krefs: an answer, a message to a service, or what it may let go of."""
 
     delivery: deliveries.Delivery
 

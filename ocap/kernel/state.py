@@ -131,6 +131,12 @@ class State:
         if changes:
             self.backend.write(changes)
 
+    def scan_vatstore(self, vat: str, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """A vat's entries from `start` up to, not including, `end`, in key order."""
+        if changes := self.vatstore.take_changes():
+            self.backend.write({"vatstore": changes})
+        return self.backend.scan_vatstore(vat, start, end, limit)
+
     def commit(self) -> None:
         """Between cranks: everything so far survives whatever happens next."""
         self.write()

@@ -129,5 +129,6 @@ class StoreFailedError(StoreError):
 
 
 CROSSING: dict[str, type[Exception]] = {
-    cls.__name__: cls for cls in (ConfigError, NotPassableError, DisconnectedError, VatTerminatedError, ObjectGoneError, LaunchError)
+    cls.__name__: cls
+    for cls in (ConfigError, NotPassableError, DisconnectedError, VatTerminatedError, ObjectGoneError, LaunchError)
 }

@@ -72,7 +72,7 @@ def passable(cls: type[_T]) -> type[_T]:
     name = f"{module}.{cls.__qualname__}"
     (_current[-1] if vat else SHARED).register(name, cls)
     setattr(cls, _NAME, name)
-    return cls
+    return cls  # type: ignore[return-value]  # attrs.has() narrowed it
 
 
 def passable_name(cls: type[Any]) -> str | None:

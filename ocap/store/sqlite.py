@@ -74,11 +74,13 @@ class SqliteBackend:
             db = apsw.Connection(name)
             db.set_busy_timeout(5000)
             try:
-                _check_ours(db, name)
+                blank = _is_blank(db, name)
+                if db.readonly("main"):
+                    raise StoreError(f"{name}: the file or its folder is read-only")
                 if self.path is not None:
                     db.pragma("journal_mode", "WAL")
                     db.pragma("synchronous", _SYNCHRONOUS[durability])
-                _bring_up_to_date(db, name)
+                _bring_up_to_date(db, name, blank=blank)
             except BaseException:
                 db.close()
                 raise
@@ -100,7 +102,7 @@ class SqliteBackend:
 
     def load(self, table: str, key: Any) -> Any:
         mapping = MAPPINGS[table]
-        values = self._first(mapping.select, key if type(key) is tuple else (key,))
+        values = self._first(mapping.select, *(key if type(key) is tuple else (key,)))
         if values is None:
             return None
         row = mapping.to_row(values)
@@ -110,36 +112,36 @@ class SqliteBackend:
         return row
 
     def load_clist(self, vat: str, column: str, ref: str) -> ClistRow | None:
-        values = self._first(f"SELECT vat, kref, vref, reachable FROM clist WHERE vat = ? AND {column} = ?", (vat, ref))
+        values = self._first(f"SELECT vat, kref, vref, reachable FROM clist WHERE vat = ? AND {column} = ?", vat, ref)
         return None if values is None else clist_row(values)
 
     def promise_rows(self, vat: str) -> list[ClistRow]:
         query = "SELECT vat, kref, vref, reachable FROM clist WHERE vat = ? AND kref GLOB 'kp*'"
-        return [clist_row(values) for values in self._db.execute(query, (vat,))]
+        return [clist_row(values) for values in self._rows(query, vat)]
 
     def load_counters(self) -> dict[str, int]:
-        rows: list[Any] = self._db.execute("SELECT kind, next FROM counters").fetchall()
-        return dict(rows)
+        return dict(self._rows("SELECT kind, next FROM counters"))
 
     def load_place(self, place: str) -> list[tuple[int, Item]]:
         mapping = MAPPINGS["queue"]
         columns = ",".join(mapping.keys + mapping.columns)
-        rows = self._db.execute(f"SELECT {columns} FROM queue WHERE place = ? ORDER BY seq", (place,))
+        rows = self._rows(f"SELECT {columns} FROM queue WHERE place = ? ORDER BY seq", place)
         return [(values[0], to_item(values)) for values in rows]
 
     def read_vatstore(self, vat: str, key: bytes) -> bytes | None:
-        values = self._first("SELECT value FROM vatstore WHERE vat = ? AND key = ?", (vat, key))
+        values = self._first("SELECT value FROM vatstore WHERE vat = ? AND key = ?", vat, key)
         return None if values is None else values[0]
 
     def scan_vatstore(self, vat: str, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         query = "SELECT key, value FROM vatstore WHERE vat = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
-        return list(self._db.execute(query, (vat, start, end, limit)))
+        return self._rows(query, vat, start, end, limit)
 
     def clear_vatstore(self, vat: str, limit: int) -> int:
-        self._begin()
         query = "DELETE FROM vatstore WHERE vat = ?1 AND key IN (SELECT key FROM vatstore WHERE vat = ?1 LIMIT ?2)"
-        self._db.execute(query, (vat, limit))
-        return self._db.changes()
+        with _mapped(str(self.path)):
+            self._begin()
+            self._db.execute(query, (vat, limit))
+            return self._db.changes()
 
     # ---- writing ------------------------------------------------------------------------------
 
@@ -201,16 +203,18 @@ class SqliteBackend:
         return self._column("SELECT id FROM subclusters ORDER BY length(id), id")
 
     def gc_actions_of(self, vat: str) -> list[tuple[str, str]]:
-        return list(self._db.execute("SELECT kind, kref FROM gc_actions WHERE vat = ?", (vat,)))
+        return self._rows("SELECT kind, kref FROM gc_actions WHERE vat = ?", vat)
 
-    def _first(self, query: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        for row in self._db.execute(query, values):
-            found: tuple[Any, ...] = row
-            return found
-        return None
+    def _first(self, query: str, *values: Any) -> Any:
+        rows = self._rows(query, *values)
+        return rows[0] if rows else None
 
     def _column(self, query: str, *values: Any) -> list[Any]:
-        return [row[0] for row in self._db.execute(query, values)]
+        return [row[0] for row in self._rows(query, *values)]
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with _mapped(str(self.path)):
+            return self._db.execute(query, values).fetchall()
 
 
 def _lock(path: Path) -> IO[bytes]:
@@ -229,27 +233,60 @@ def _lock(path: Path) -> IO[bytes]:
     return lock
 
 
-def _check_ours(db: apsw.Connection, name: str) -> None:
-    """Before anything is written: is this file ours, or empty?"""
-    tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
-    if tables and db.pragma("application_id") != APPLICATION_ID:
+def open_read_only(path: str | os.PathLike[str]) -> apsw.Connection:
+    """A connection for readers, such as `verify`, to a database that may be in use.
+
+    Raises:
+        NotOurStoreError: the file is something else.
+        StoreVersionError: it has the layout of another version.
+        StoreError: it is not there or cannot be read.
+    """
+    name = os.fspath(path)
+    if not Path(name).is_file():
+        raise StoreError(f"{name}: there is no such file")
+    with _mapped(name):
+        db = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            db.set_busy_timeout(5000)
+            if _is_blank(db, name):
+                raise NotOurStoreError(f"{name}: an empty file, no database of this program")
+            _check_version(db, name, oldest=VERSION)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def _is_blank(db: apsw.Connection, name: str) -> bool:
+    """Before anything is written: is this file empty (True), or ours?"""
+    tables = db.execute("SELECT count(*) FROM main.sqlite_schema").fetchall()[0][0]
+    mark = db.pragma("application_id")
+    if mark != APPLICATION_ID and (tables or mark):
         raise NotOurStoreError(f"{name}: not a database of this program; choose another file")
-    if db.readonly("main"):
-        raise StoreError(f"{name}: the file or its folder is read-only")
+    return tables == 0
 
 
-def _bring_up_to_date(db: apsw.Connection, name: str) -> None:
-    tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
-    found = db.pragma("user_version")
-    if tables and found > VERSION:
+def _check_version(db: apsw.Connection, name: str, oldest: int) -> int:
+    found: int = db.pragma("user_version")
+    if found > VERSION:
         raise StoreVersionError(
             f"{name}: written by a newer version (layout {found}, this program knows {VERSION}); upgrade the program"
         )
-    if tables and found == VERSION:
+    if found < oldest:
+        raise StoreVersionError(f"{name}: layout {found} is too old for this program (layout {VERSION})")
+    return found
+
+
+def _bring_up_to_date(db: apsw.Connection, name: str, *, blank: bool) -> None:
+    if blank:
+        scripts = [TABLES]
+    else:
+        found = _check_version(db, name, oldest=min(MIGRATIONS, default=VERSION))
+        scripts = [MIGRATIONS[version] for version in range(found, VERSION)]
+    if not scripts:
         return
     db.execute("BEGIN IMMEDIATE")
-    statements = [MIGRATIONS[version] for version in range(found, VERSION)] if tables else [TABLES]
-    for script in statements:
+    for script in scripts:
         for _ in db.execute(script):
             pass
     db.pragma("application_id", APPLICATION_ID)
@@ -262,15 +299,28 @@ def _mapped(name: str) -> Iterator[None]:
     """Foreign errors become ours here, at the edge."""
     try:
         yield
-    except apsw.NotADBError as error:
-        raise NotOurStoreError(f"{name}: not a database at all; choose another file") from error
-    except apsw.FullError as error:
-        raise StoreFailedError(f"{name}: the disk is full; nothing after the last commit was kept") from error
-    except apsw.ReadOnlyError as error:
-        raise StoreError(f"{name}: the file or its folder is read-only") from error
-    except apsw.CantOpenError as error:
-        raise StoreError(f"{name}: cannot be opened; is its folder there and writable?") from error
-    except apsw.BusyError as error:
-        raise StoreInUseError(f"{name}: another program is writing to this database") from error
-    except apsw.IOError as error:
-        raise StoreFailedError(f"{name}: {error}; nothing after the last commit was kept") from error
+    except apsw.Error as error:
+        ours = _ours(error, name)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _ours(error: apsw.Error, name: str) -> StoreError | None:
+    """What a foreign error means to whoever opened the store; None if it is a mistake of the program."""
+    match error:
+        case apsw.NotADBError():
+            return NotOurStoreError(f"{name}: not a database at all; choose another file")
+        case apsw.FullError():
+            return StoreFailedError(f"{name}: the disk is full; nothing after the last commit was kept")
+        case apsw.ReadOnlyError():
+            return StoreError(f"{name}: the file or its folder is read-only")
+        case apsw.CantOpenError():
+            return StoreError(f"{name}: cannot be opened; is its folder there and writable?")
+        case apsw.BusyError() | apsw.LockedError():
+            return StoreInUseError(f"{name}: another program is writing to this database")
+        case apsw.CorruptError():
+            return StoreFailedError(f"{name}: the file is damaged: {error}; restore a copy")
+        case apsw.IOError():
+            return StoreFailedError(f"{name}: {error}; nothing after the last commit was kept")
+    return None

@@ -1,0 +1,39 @@
+# Each target sets up what it needs: Python 3.11 or later, make and a package registry are enough.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made-from-pyproject
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: $(STAMP)  ## run the bank example; run it again, or kill it and run it again, and it resumes
+	@mkdir -p .run
+	$(BIN)/ocap run examples/bank/bank.toml --db .run/bank.db --log
+
+test: $(STAMP)  ## all tests
+	$(BIN)/pytest -n 2 --dist worksteal
+
+check: $(STAMP)  ## lint, format, types, layers and the fast tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -n 2 --dist worksteal -q -m "not slow"
+
+bench: $(STAMP)  ## benchmarks, as ratios to raw trio
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove everything made here, the example's database too
+	rm -rf $(VENV) .run dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ocap needs Python 3.11 or later: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,test,dev]'
+	@touch $@

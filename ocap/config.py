@@ -1,0 +1,208 @@
+"""Cluster configs, from Python or TOML, checked before anything is changed.
+
+Every error is a `ConfigError` that names the place: `vats.branch.source: no such file`.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, field, frozen
+
+from ocap.protocol.errors import ConfigError, NotPassableError
+from ocap.protocol.marshal import encode
+
+
+@frozen
+class VatConfig:
+    """One vat.
+
+    Attributes:
+        source: a Python file, or a dotted module path.
+        parameters: what `build_root_object` gets; anything passable except promises.
+    """
+
+    source: str
+    parameters: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class ClusterConfig:
+    """One subcluster.
+
+    Attributes:
+        bootstrap: the name of the vat whose root's `bootstrap(vats, services)` is called once.
+        vats: by name.
+        services: names of kernel services that bootstrap gets.
+        name: what the subcluster is called, in lists and in `ocap run`'s results.
+    """
+
+    bootstrap: str
+    vats: Mapping[str, VatConfig]
+    services: Sequence[str] = ()
+    name: str = ""
+
+
+_VAT_KEYS = {"source", "parameters"}
+_CLUSTER_KEYS = {"bootstrap", "vats", "services"}
+
+
+def load_toml(path: str | os.PathLike[str]) -> dict[str, ClusterConfig]:
+    """The subclusters of a TOML file, by name. Relative sources are relative to the file.
+
+    Raises:
+        ConfigError: the file cannot be read, is no TOML (with line and column), or has a key or
+            value that does not belong; the message starts with the file's name.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError(str(path), _os_reason(error)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(path), f"not valid TOML: {error}") from error
+    try:
+        return _clusters(document, path.parent)
+    except ConfigError as error:
+        raise ConfigError(str(path), str(error)) from None
+
+
+def _clusters(document: dict[str, Any], folder: Path) -> dict[str, ClusterConfig]:
+    _only(document, {"subclusters"}, "")
+    subclusters = _table(document.get("subclusters"), "subclusters")
+    if not subclusters:
+        raise ConfigError("subclusters", "at least one [subclusters.NAME] is needed")
+    return {name: _cluster(table, name, folder) for name, table in subclusters.items()}
+
+
+def _cluster(value: Any, name: str, folder: Path) -> ClusterConfig:
+    where = f"subclusters.{name}"
+    table = _table(value, where)
+    _only(table, _CLUSTER_KEYS, where)
+    vats = {
+        vat: _vat(entry, f"{where}.vats.{vat}", folder) for vat, entry in _table(table.get("vats"), f"{where}.vats").items()
+    }
+    services = table.get("services", [])
+    if not isinstance(services, list) or not all(isinstance(service, str) for service in services):
+        raise ConfigError(f"{where}.services", "must be a list of service names")
+    bootstrap = table.get("bootstrap")
+    if not isinstance(bootstrap, str):
+        raise ConfigError(f"{where}.bootstrap", "must name one of the vats")
+    return ClusterConfig(bootstrap, vats, services, name)
+
+
+def _vat(value: Any, where: str, folder: Path) -> VatConfig:
+    table = _table(value, where)
+    _only(table, _VAT_KEYS, where)
+    source = table.get("source")
+    if not isinstance(source, str):
+        raise ConfigError(f"{where}.source", "must be a Python file or a dotted module path")
+    if is_file_source(source):
+        source = str(folder / source)
+    return VatConfig(source, _table(table.get("parameters", {}), f"{where}.parameters"))
+
+
+def _table(value: Any, where: str) -> dict[str, Any]:
+    if value is None:
+        raise ConfigError(where, "is missing")
+    if not isinstance(value, dict):
+        raise ConfigError(where, f"must be a table, not {type(value).__name__}")
+    return value
+
+
+def _only(table: dict[str, Any], known: set[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            place = f"{where}.{key}" if where else key
+            raise ConfigError(place, f"unknown key; known here: {', '.join(sorted(known))}")
+
+
+def is_file_source(source: str) -> bool:
+    """Whether `source` names a file, rather than a module by its dotted path."""
+    return source.endswith(".py") or os.sep in source
+
+
+def check_config(config: ClusterConfig, services: Mapping[str, Any]) -> ClusterConfig:
+    """A config that can be launched: sources found and made absolute, names known, values passable.
+
+    Args:
+        services: what the kernel provides, by name.
+
+    Raises:
+        ConfigError: with the path to what is wrong.
+    """
+    if not isinstance(config, ClusterConfig):
+        raise ConfigError("", f"expected a ClusterConfig, not {type(config).__name__}")
+    if not config.vats:
+        raise ConfigError("vats", "at least one vat is needed")
+    for name, vat in config.vats.items():
+        if not isinstance(vat, VatConfig):
+            raise ConfigError(f"vats.{name}", f"expected a VatConfig, not {type(vat).__name__}")
+    if config.bootstrap not in config.vats:
+        raise ConfigError("bootstrap", f"there is no vat {config.bootstrap!r}; there are: {', '.join(config.vats)}")
+    for service in config.services:
+        if service not in services:
+            known = ", ".join(sorted(services)) or "none"
+            raise ConfigError("services", f"there is no service {service!r}; provided here: {known}")
+    checked = {name: _check_vat(vat, f"vats.{name}") for name, vat in config.vats.items()}
+    return ClusterConfig(config.bootstrap, checked, tuple(config.services), config.name)
+
+
+def _check_vat(vat: VatConfig, where: str) -> VatConfig:
+    try:
+        encode(dict(vat.parameters))
+    except NotPassableError as error:
+        raise ConfigError(f"{where}.parameters{error.path}", error.reason) from None
+    return VatConfig(_check_source(vat.source, f"{where}.source"), dict(vat.parameters))
+
+
+def _check_source(source: str, where: str) -> str:
+    """The source, as it will be stored: a file's absolute path, or the module path."""
+    if is_file_source(source):
+        path = Path(source).absolute()
+    else:
+        try:
+            spec = importlib.util.find_spec(source)
+        except (ImportError, ValueError, AttributeError) as error:
+            raise ConfigError(where, f"no module {source}: {error}") from error
+        if spec is None or spec.origin is None:
+            raise ConfigError(where, f"no module {source}")
+        path = Path(spec.origin)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(where, f"{source}: {_os_reason(error)}") from error
+    try:
+        ast.parse(text, str(path))
+    except SyntaxError as error:
+        raise ConfigError(where, f"{error.filename}:{error.lineno}: {error.msg}") from None
+    except ValueError as error:
+        raise ConfigError(where, f"{source}: {error}") from None
+    return str(path) if is_file_source(source) else source
+
+
+def _os_reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return error.strerror or str(error)
+
+
+def config_to_data(config: ClusterConfig) -> dict[str, Any]:
+    """A config as plain data, to be stored."""
+    return asdict(config)
+
+
+def config_from_data(data: dict[str, Any]) -> ClusterConfig:
+    """The inverse of `config_to_data`."""
+    vats = {name: VatConfig(**vat) for name, vat in data["vats"].items()}
+    return ClusterConfig(data["bootstrap"], vats, tuple(data["services"]), data["name"])

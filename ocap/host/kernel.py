@@ -1,0 +1,339 @@
+"""`Kernel`: what a host program opens, enters, launches subclusters in and talks through."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+import trio
+
+from ocap.config import ClusterConfig, check_config, config_from_data, config_to_data
+from ocap.host.endpoint import Endpoint, Exported
+from ocap.host.inventory import Subcluster, Vat
+from ocap.host.refs import HostPromise, HostRef
+from ocap.host.services import Services
+from ocap.kernel.core import Core
+from ocap.kernel.effects import Effect, Event, HostDelivery
+from ocap.kernel.lifecycle import LaunchSpec, VatSpec
+from ocap.kernel.rows import SubclusterRow, VatRow
+from ocap.protocol import deliveries, syscalls
+from ocap.protocol.capdata import CapData
+from ocap.protocol.errors import (
+    ConfigError,
+    KernelClosedError,
+    LaunchError,
+    SubclusterNotFoundError,
+    VatNotFoundError,
+)
+from ocap.protocol.marshal import encode
+from ocap.protocol.refs import HOST, SubclusterId, VatId
+from ocap.ring.scheduler import Scheduler
+from ocap.ring.supervisor import TaskSupervisor
+from ocap.ring.workers import Workers
+from ocap.store.sqlite import Durability, SqliteBackend
+
+logger = logging.getLogger("ocap.kernel")
+
+T = TypeVar("T")
+Sink = Callable[[Event], None]
+
+
+class Kernel:
+    """A kernel over one store. Opening starts nothing; `async with kernel` runs it.
+
+    Args:
+        path: the database file, made if it does not exist; None keeps everything in memory.
+        durability: what a commit survives: loss of power, of the process, or nothing.
+        log: called with each `Event` of the message log, after the commit of its crank.
+
+    Raises:
+        StoreError: (or a subclass of it) the file cannot be used; it was not changed.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        durability: Durability = "power",
+        log: Sink | None = None,
+    ) -> None:
+        self._backend = SqliteBackend(path, durability)
+        try:
+            self._core = Core(self._backend, traced=log is not None)
+        except BaseException:
+            self._backend.close()
+            raise
+        self._log = log
+        self._scheduler = Scheduler(self._core, self._release)
+        self._endpoint = Endpoint(self._core, self._scheduler.submit, self._serve)
+        self._endpoint.is_closed = True
+        self._services = Services(self._endpoint)
+        self._nursery_manager: Any = None
+        self._nursery: trio.Nursery | None = None
+        self._is_over = False
+
+    # ---- running ------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Kernel:
+        if self._is_over or self._nursery is not None:
+            raise KernelClosedError("a kernel is entered once; open the store again with a new Kernel")
+        self._nursery_manager = trio.open_nursery()
+        self._nursery = await self._nursery_manager.__aenter__()
+        workers = Workers(self._nursery, self._supervise)
+        self._endpoint.is_closed = False
+        self._nursery.start_soon(self._scheduler.run, workers, name="ocap scheduler")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool | None:
+        """Finish the crank under way, commit, stop every task, close the store."""
+        assert self._nursery is not None
+        # An exception of the program's own goes on as it is. A cancellation belongs to the nursery,
+        # which exchanges it for what went wrong in a task of ours, if that is its reason.
+        own = error is not None and not isinstance(error, trio.Cancelled)
+        self._endpoint.close()
+        self._scheduler.stop()
+        with trio.CancelScope(shield=True):
+            await self._scheduler.finished.wait()
+        self._nursery.cancel_scope.cancel()
+        try:
+            passed = (None, None, None) if own else (kind, error, where)
+            swallowed: bool | None = await self._nursery_manager.__aexit__(*passed)
+        except BaseExceptionGroup as group:
+            raise _only_one(group) from None
+        finally:
+            self.close()
+        return False if own else swallowed
+
+    def close(self) -> None:
+        """Let go of a store that was opened but not entered. Leaving `async with` does it too."""
+        if not self._is_over:
+            self._is_over = True
+            self._endpoint.close()
+            self._backend.close()
+
+    def _supervise(self, vat: VatId) -> TaskSupervisor:
+        return TaskSupervisor(self._core.state, vat, self._core.state.vats[vat].source, self._vat_log(vat))
+
+    def _vat_log(self, vat: VatId) -> Callable[[str], None]:
+        return logging.getLogger(f"ocap.vat.{vat}").info
+
+    def _release(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case HostDelivery(delivery):
+                    self._endpoint.deliver(delivery)
+                case Event():
+                    self._observe(effect)
+        self._endpoint.release_dropped()
+
+    def _observe(self, event: Event) -> None:
+        if event.kind == "fault":
+            logger.error("vat %s faulted in crank %d: it %s", event.vat, event.crank, event.text)
+        elif event.kind == "error":
+            logger.info("in vat %s, crank %d: %s", event.vat, event.crank, event.text)
+        if self._log is not None:
+            self._log(event)
+
+    def _serve(self, message: deliveries.Message) -> None:
+        if self._nursery is not None and not self._endpoint.is_closed:
+            self._nursery.start_soon(self._services.answer, message)
+
+    async def _apply(self, change: Callable[[], T]) -> T:
+        """Run `change` between cranks and wait for it."""
+        self._check_running()
+        done = trio.Event()
+        outcome: list[T] = []
+        failure: list[BaseException] = []
+
+        def submitted() -> None:
+            try:
+                outcome.append(self._core.between_cranks(change))
+            except Exception as error:
+                failure.append(error)
+            done.set()
+
+        self._scheduler.submit(submitted)
+        await done.wait()
+        if failure:
+            raise failure[0]
+        return outcome[0]
+
+    def _check_running(self) -> None:
+        if self._endpoint.is_closed:
+            raise KernelClosedError("the kernel is not running: use it inside `async with kernel`")
+
+    # ---- services -----------------------------------------------------------------------------
+
+    def provide(self, name: str, thing: Any, *, system_only: bool = False) -> None:
+        """Offer `thing` to vats as the service `name`. Its public methods may be trio-async.
+
+        Call it before entering the kernel, so that calls waiting in the store find it.
+
+        Raises:
+            ValueError: the name is taken, or is none.
+            KernelClosedError: the kernel runs already, or is over.
+        """
+        if self._nursery is not None or self._is_over:
+            raise KernelClosedError("provide services before entering the kernel")
+        self._core.between_cranks(lambda: self._services.provide(name, thing, system_only=system_only))
+
+    # ---- subclusters --------------------------------------------------------------------------
+
+    async def launch_subcluster(self, config: ClusterConfig) -> Subcluster:
+        """Create a subcluster's vats, call `bootstrap(vats, services)` of one, and wait for its answer.
+
+        A launch is whole or not at all: when it raises, or the process dies before bootstrap has
+        answered, nothing of it remains.
+
+        Raises:
+            ConfigError: the config is wrong, with the path to where; nothing was changed.
+            LaunchError: a vat could not be created or bootstrap raised; its cause is what it raised.
+        """
+        self._check_running()
+        public = {name: s for name, s in self._services.by_name.items() if not s.system_only}
+        config = check_config(config, public)
+        services = tuple((name, public[name].kref) for name in config.services)
+        vats = tuple(VatSpec(name, vat.source, _data(vat.parameters)) for name, vat in config.vats.items())
+        spec = LaunchSpec(config.name, encode(config_to_data(config))[0], config.bootstrap, vats, services)
+
+        def change() -> tuple[SubclusterRow, HostPromise]:
+            row = self._core.lifecycle.launch(spec)
+            vref = self._core.lifecycle.keeper(HOST).to_vat(row.result)
+            self._core.host_syscalls([syscalls.Subscribe(vref)])
+            return row, self._endpoint.expect(row.result)
+
+        row, answer = await self._apply(change)
+        try:
+            await answer
+        except KernelClosedError:
+            raise
+        except LaunchError as error:
+            raise LaunchError(_named(config.name, str(error))) from None
+        except Exception as error:
+            reason = f"bootstrap raised {type(error).__name__}: {error}"
+            raise LaunchError(_named(config.name, reason)) from error
+        return self.get_subcluster(row.id)
+
+    def get_subclusters(self) -> list[Subcluster]:
+        """Every subcluster that is launched, oldest first."""
+        self._write()
+        rows = [self._core.state.subclusters[name] for name in self._backend.subclusters()]
+        return [self._subcluster(row) for row in rows if row.state == "running"]
+
+    def get_subcluster(self, subcluster: str) -> Subcluster:
+        """Raises `SubclusterNotFoundError`."""
+        row = self._core.state.subclusters.get(subcluster)
+        if row is None or row.state != "running":
+            raise SubclusterNotFoundError(f"there is no subcluster {subcluster}")
+        return self._subcluster(row)
+
+    async def terminate_subcluster(self, subcluster: str) -> None:
+        """End every vat of a subcluster and forget it.
+
+        Raises:
+            SubclusterNotFoundError: there is none of that id.
+        """
+        row = self._core.state.subclusters.get(subcluster)
+        if row is None or row.state != "running":
+            raise SubclusterNotFoundError(f"there is no subcluster {subcluster}")
+        await self._apply(lambda: self._core.lifecycle.terminate_subcluster(row))
+
+    def _subcluster(self, row: SubclusterRow) -> Subcluster:
+        config = config_from_data(self._endpoint.decoder.decode(CapData(row.config)))
+        self._write()
+        vats = {vat.name: vat for vat in map(self.get_vat, self._backend.vats_of(row.id))}
+        root = self._core.state.vats[row.bootstrap].root
+        assert root is not None
+        result = self._core.state.promises[row.result].data
+        assert result is not None
+        value = self._endpoint.decoder.decode(result)
+        return Subcluster(row.id, row.name, config, self._endpoint.ref(root, "root"), value, vats)
+
+    def _write(self) -> None:
+        """Let queries see what is in memory."""
+        self._core.state.write()
+
+    # ---- vats ---------------------------------------------------------------------------------
+
+    def get_vats(self) -> list[Vat]:
+        """Every vat that is not terminated, oldest first."""
+        self._write()
+        states = ("new", "live", "suspended")
+        found = [vat for state in states for vat in self._backend.vats_in(state) if vat != HOST]
+        return [self.get_vat(vat) for vat in sorted(found, key=lambda vat: (len(vat), vat))]
+
+    def get_vat(self, vat: str) -> Vat:
+        """Raises `VatNotFoundError`."""
+        row = self._core.state.vats.get(vat)
+        if row is None or row.id == HOST or row.state == "terminated":
+            raise VatNotFoundError(f"there is no vat {vat}")
+        return _vat(row)
+
+    # ---- as a whole ---------------------------------------------------------------------------
+
+    async def idle(self) -> None:
+        """Wait until no work is left and everything done is committed.
+
+        Services may still be at work, and wake the kernel later.
+        """
+        self._check_running()
+        await self._scheduler.idle()
+
+    def status(self) -> dict[str, Any]:
+        """How the kernel is: running, idle, how much waits, what is under way outside."""
+        return {
+            "running": not self._endpoint.is_closed,
+            "idle": self._scheduler.is_idle,
+            "run_queue": len(self._core.state.queue),
+            "workers": len(self._core.running) - 1,
+            "service_calls": self._services.calls,
+            "path": None if self._backend.path is None else str(self._backend.path),
+        }
+
+    def stats(self) -> dict[str, int]:
+        """Counters since the kernel was opened, and the highest crank number ever."""
+        return {
+            "cranks": self._scheduler.cranks,
+            "commits": self._scheduler.commits,
+            "last_crank": self._core.state.counter("crank") - 1,
+        }
+
+    def ref(self, kref: str) -> HostRef:
+        """The reference to the object of that kref, for tools that name objects by it.
+
+        Raises:
+            LookupError: there is no such object.
+        """
+        if self._core.state.objects.get(kref) is None:
+            raise LookupError(f"there is no object {kref}")
+        return self._endpoint.ref(kref, "object")
+
+
+def _vat(row: VatRow) -> Vat:
+    return Vat(row.id, row.name, row.subcluster, row.state, max(row.incarnation, 0), row.source)
+
+
+def _data(parameters: Mapping[str, Any]) -> CapData:
+    body, references = encode(dict(parameters))
+    if references:
+        raise ConfigError("parameters", "references in parameters are not supported yet; send them in a message")
+    return CapData(body)
+
+
+def _named(name: str, reason: str) -> str:
+    return f"{name}: {reason}" if name else reason
+
+
+def _only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """A failure that came alone is raised alone."""
+    if len(group.exceptions) == 1:
+        only = group.exceptions[0]
+        return _only_one(only) if isinstance(only, BaseExceptionGroup) else only
+    return group
+
+

@@ -1,0 +1,98 @@
+"""Kernel services: objects of the host program that vats may be given.
+
+Their methods may be trio-async and take as long as they like: each call is a task of its own,
+begun after the crank that asked for it is committed, answered between cranks. If the process
+dies meanwhile, who waits is told that the host program ended.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import trio
+from attrs import frozen
+
+from ocap.host.endpoint import Endpoint
+from ocap.protocol import deliveries
+from ocap.protocol.errors import DisconnectedError
+from ocap.protocol.refs import HOST, durable_export
+
+logger = logging.getLogger("ocap.services")
+
+SERVICE_KIND = 1
+"""Services are exported as durable objects of the host: their krefs outlive the process."""
+
+
+@frozen
+class Service:
+    name: str
+    kref: str
+    object: Any
+    system_only: bool
+
+
+class Services:
+    """What the host provides, by name."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self.by_name: dict[str, Service] = {}
+        self._by_kref: dict[str, Service] = {}
+        self.calls = 0
+        """Calls under way."""
+
+    def provide(self, name: str, thing: Any, *, system_only: bool) -> Service:
+        """Enter a service; its kref is the one its name always had. Between cranks only.
+
+        Raises:
+            ValueError: the name is taken, or no name.
+        """
+        if not name or not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
+            raise ValueError(f"{name!r} is no name for a service; use letters, digits, dots and dashes")
+        if name in self.by_name:
+            raise ValueError(f"a service named {name} is provided already")
+        core = self._endpoint.core
+        kref = core.state.services.get(name)
+        if kref is None:
+            kref = core.state.new_object(HOST)
+            vref = durable_export(SERVICE_KIND, core.state.next_number("service"))
+            core.state.clist(HOST).add(kref, vref)
+            core.counts.incref(kref)
+            core.state.services.insert(name, kref)
+        service = Service(name, kref, thing, system_only)
+        self.by_name[name] = self._by_kref[kref] = service
+        return service
+
+    async def answer(self, message: deliveries.Message) -> None:
+        """Call the method a message asks for and answer with what it returns or raises."""
+        self.calls += 1
+        try:
+            value = await self._call(message)
+        except Exception as error:
+            logger.info("%s of a service failed", message.method, exc_info=error)
+            self._settle(message.result, error, rejected=True)
+        else:
+            self._settle(message.result, value, rejected=False)
+        finally:
+            self.calls -= 1
+
+    def _settle(self, result: str | None, value: Any, *, rejected: bool) -> None:
+        if result is not None:
+            self._endpoint.resolve(result, value, rejected=rejected)
+
+    async def _call(self, message: deliveries.Message) -> Any:
+        service = self._by_kref.get(message.target)
+        if service is None:
+            raise DisconnectedError("the host program does not provide this service in this run")
+        method = None if message.method.startswith("_") else getattr(service.object, message.method, None)
+        if not callable(method):
+            raise AttributeError(f"service {service.name} has no method {message.method}")
+        args, kwargs = self._endpoint.decoder.decode(message.args)
+        answer = method(*args, **kwargs)
+        if hasattr(answer, "__await__"):
+            answer = await answer
+        else:
+            await trio.lowlevel.checkpoint()
+        return answer
+

@@ -1,0 +1,1 @@
+"""The trio ring around the kernel core: a task per vat, one scheduler task, the commit."""

@@ -1,0 +1,142 @@
+"""The scheduler: one task that runs crank after crank and commits them in groups.
+
+Owns the moment of the commit, and so of everything the outside sees.
+
+Invariants:
+
+1. Input from outside is applied between cranks, never inside one, and after everything the
+   outside was still to be told: the names in it are then the names both sides know.
+2. Effects are released after the commit that covers them, in order.
+3. There is no await between taking a crank's outcome and applying it whole.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from ocap.kernel.core import Core
+from ocap.kernel.effects import Effect
+from ocap.ring.workers import Workers
+
+GROUP_CRANKS = 256
+"""Cranks in one commit at most: beyond some hundred the cost of a commit is lost in theirs."""
+
+GROUP_SECONDS = 0.010
+"""Age of the oldest uncommitted crank at most; what a host may wait longer for its answer."""
+
+BREATHE = 32
+"""Cranks without a vat, after which other tasks are let in."""
+
+
+class Scheduler:
+    """Drives the core.
+
+    Args:
+        core: the kernel core.
+        release: does what the effects of committed cranks ask for; must not raise or wait.
+    """
+
+    def __init__(self, core: Core, release: Callable[[list[Effect]], None]) -> None:
+        self._core = core
+        self._release = release
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._wake = trio.Event()
+        self._idle_waiters: list[trio.Event] = []
+        self._stopping = False
+        self.finished = trio.Event()
+        self.cranks = 0
+        self.commits = 0
+        self.is_idle = False
+
+    def submit(self, change: Callable[[], None]) -> None:
+        """Have `change` applied to the core between two cranks. It must not raise."""
+        self._inbox.append(change)
+        self.is_idle = False
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the crank under way, commit, and end."""
+        self._stopping = True
+        self._wake.set()
+
+    async def idle(self) -> None:
+        """Wait until there is nothing to do and all that was done is committed."""
+        if self.finished.is_set() or (self.is_idle and not self._inbox):
+            await trio.lowlevel.checkpoint()
+            return
+        waiter = trio.Event()
+        self._idle_waiters.append(waiter)
+        await waiter.wait()
+
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C is for the host program, between cranks
+    async def run(self, workers: Workers) -> None:
+        core = self._core
+        try:
+            while not self._stopping:
+                self._take_input()
+                crank = core.next_crank()
+                if crank is None:
+                    await self._rest()
+                    continue
+                if crank.vat is not None:
+                    assert crank.delivery is not None
+                    outcome = await workers.deliver(crank.vat, crank.delivery)
+                    core.finish(crank, outcome)
+                elif self.cranks % BREATHE == 0:
+                    await trio.lowlevel.checkpoint()
+                while core.stopped:
+                    workers.stop(core.stopped.pop())
+                self._count()
+            self._commit()
+        except trio.Cancelled:
+            # The crank under way has no outcome and never happened; those before it did.
+            core.abandon()
+            self._commit()
+            raise
+        finally:
+            self.finished.set()
+            self._wake_idle()
+
+    def _take_input(self) -> None:
+        if not self._inbox:
+            return
+        if self._core.host_waits:
+            self._commit()
+        while self._inbox:
+            self._inbox.popleft()()
+
+    def _count(self) -> None:
+        self.cranks += 1
+        if self._uncommitted == 0:
+            self._deadline = trio.current_time() + GROUP_SECONDS
+        self._uncommitted += 1
+        if self._uncommitted >= GROUP_CRANKS or trio.current_time() >= self._deadline:
+            self._commit()
+
+    _uncommitted = 0
+    _deadline = 0.0
+
+    def _commit(self) -> None:
+        effects = self._core.commit()
+        self._uncommitted = 0
+        self.commits += 1
+        self._release(effects)
+
+    async def _rest(self) -> None:
+        """Nothing to do: commit, and wait for input. What is released may be the input."""
+        self._commit()
+        if self._inbox or self._stopping:
+            return
+        self._wake = trio.Event()
+        self.is_idle = True
+        self._wake_idle()
+        await self._wake.wait()
+        self.is_idle = False
+
+    def _wake_idle(self) -> None:
+        for waiter in self._idle_waiters:
+            waiter.set()
+        self._idle_waiters.clear()

@@ -1,0 +1,48 @@
+"""One incarnation of a vat in this process: its liveslots, its code, its view of the vatstore."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ocap.kernel.state import State
+from ocap.protocol.deliveries import Delivery
+from ocap.protocol.refs import VatId
+from ocap.protocol.syscalls import Outcome
+from vats.liveslots import Liveslots
+from vats.loader import VatSource
+
+logger = logging.getLogger("ocap.vat")
+
+
+class VatstoreView:
+    """One vat's rows, read locally: the kernel's cache first, then the store. Knows no other vat."""
+
+    __slots__ = ("_state", "_vat")
+
+    def __init__(self, state: State, vat: VatId) -> None:
+        self._state = state
+        self._vat = vat
+
+    def get(self, key: bytes, /) -> bytes | None:
+        return self._state.vatstore.get((self._vat, key))
+
+    def scan(self, start: bytes, end: bytes, limit: int, /) -> list[tuple[bytes, bytes]]:
+        return self._state.scan_vatstore(self._vat, start, end, limit)
+
+
+class TaskSupervisor:
+    """Runs a vat inside its trio task; the vat's own code sees neither trio nor the kernel."""
+
+    def __init__(self, state: State, vat: VatId, source: str, log: Callable[[str], None]) -> None:
+        self._source = VatSource(source, vat)
+        self._liveslots = Liveslots(
+            vat, VatstoreView(state, vat), self._source, registry=self._source.registry, log=log
+        )
+
+    def deliver(self, delivery: Delivery) -> Outcome:
+        return self._liveslots.deliver(delivery)
+
+    def close(self) -> None:
+        self._liveslots.close()
+        self._source.unload()

@@ -1,0 +1,97 @@
+"""A trio task per vat, with a mailbox.
+
+Deliveries go down one memory channel, outcomes come back on another. A vat's task holds its
+incarnation's heap; stopping the task is giving up the heap.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+from attrs import frozen
+
+from ocap.protocol.deliveries import Delivery
+from ocap.protocol.refs import VatId
+from ocap.protocol.syscalls import Outcome
+
+MAILBOX = 8
+"""Deliveries a mailbox holds. The scheduler sends one at a time; room to spare for its successors."""
+
+
+class Supervisor(Protocol):
+    """What runs one incarnation of a vat: synchronous, and no exception comes out of user code."""
+
+    def deliver(self, delivery: Delivery) -> Outcome: ...
+    def close(self) -> None: ...
+
+
+@frozen
+class _Worker:
+    mailbox: trio.MemorySendChannel[Delivery]
+    outcomes: trio.MemoryReceiveChannel[Outcome]
+
+
+class Workers:
+    """The running vats.
+
+    Args:
+        nursery: where the tasks live.
+        supervise: makes the supervisor of a vat's next incarnation.
+    """
+
+    def __init__(self, nursery: trio.Nursery, supervise: Callable[[VatId], Supervisor]) -> None:
+        self._nursery = nursery
+        self._supervise = supervise
+        self._workers: dict[VatId, _Worker] = {}
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    async def deliver(self, vat: VatId, delivery: Delivery) -> Outcome:
+        """Hand a delivery to the vat's task, started if need be, and wait for what came of it."""
+        worker = self._workers.get(vat)
+        if worker is None:
+            worker = self._workers[vat] = self._start(vat)
+        try:
+            worker.mailbox.send_nowait(delivery)
+            return await worker.outcomes.receive()
+        except (trio.BrokenResourceError, trio.EndOfChannel):
+            return Outcome(fault="its worker was lost")
+
+    def stop(self, vat: VatId) -> None:
+        """Give up the vat's heap. Its task ends when it next waits."""
+        worker = self._workers.pop(vat, None)
+        if worker is not None:
+            worker.mailbox.close()
+            worker.outcomes.close()
+
+    def _start(self, vat: VatId) -> _Worker:
+        mailbox, deliveries = trio.open_memory_channel[Delivery](MAILBOX)
+        outcomes, results = trio.open_memory_channel[Outcome](MAILBOX)
+        self._nursery.start_soon(_run_vat, self._supervise(vat), deliveries, outcomes, name=f"vat {vat}")
+        return _Worker(mailbox, results)
+
+
+@trio.lowlevel.enable_ki_protection  # Ctrl-C is for the program, not for the behaviour that runs just then
+async def _run_vat(
+    supervisor: Supervisor,
+    deliveries: trio.MemoryReceiveChannel[Delivery],
+    outcomes: trio.MemorySendChannel[Outcome],
+) -> None:
+    with deliveries, outcomes:
+        try:
+            async for delivery in deliveries:
+                try:
+                    outcome = supervisor.deliver(delivery)
+                except Exception as error:  # our own mistake in the vat's layer: it costs the vat, not the kernel
+                    text = "".join(traceback.format_exception(error))
+                    outcome = Outcome(fault=f"its supervisor failed: {error!r:.200}", complaints=(("supervisor", text),))
+                try:
+                    outcomes.send_nowait(outcome)
+                except trio.BrokenResourceError:
+                    return
+        finally:
+            supervisor.close()

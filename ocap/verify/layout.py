@@ -1,0 +1,67 @@
+"""V15, V19: the file itself, its tables, and the counters that ids come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import apsw
+
+from ocap.store.schema import APPLICATION_ID, TABLES, VERSION
+from ocap.verify.finding import Finding
+
+
+def file_is_sound(db: apsw.Connection) -> Iterator[Finding]:
+    """SQLite finds its own structures in order, and the file's marks are ours."""
+    for (line,) in db.execute("PRAGMA integrity_check"):
+        if line != "ok":
+            yield "integrity_check", "ok", line
+    for mark, ours in (("application_id", APPLICATION_ID), ("user_version", VERSION)):
+        found = db.pragma(mark)
+        if found != ours:
+            yield mark, ours, found
+
+
+def tables_are_ours(db: apsw.Connection) -> Iterator[Finding]:
+    """The tables and indexes are those of this version, to the letter, and no others."""
+    model = apsw.Connection(":memory:")
+    for _ in model.execute(TABLES):
+        pass
+    ours, found = _layout(model), _layout(db)
+    model.close()
+    for name in sorted(ours.keys() | found.keys()):
+        if ours.get(name) != found.get(name):
+            yield name, ours.get(name, "nothing of this name"), found.get(name, "nothing")
+
+
+def _layout(db: apsw.Connection) -> dict[str, str]:
+    rows = db.execute("SELECT type || ' ' || name, coalesce(sql, '') FROM main.sqlite_schema")
+    # SQLite makes the sqlite_ tables by itself, for ANALYZE and the like.
+    return {name: " ".join(sql.split()) for name, sql in rows if " sqlite_" not in name}
+
+
+def counters_are_ahead(db: apsw.Connection) -> Iterator[Finding]:
+    """No id that a counter will give was given before: not to what is there, nor to what is named as gone."""
+    yield from db.execute(
+        """
+        WITH given (kind, number) AS (
+            SELECT 'object', max(CAST(substr(kref, 3) AS INTEGER)) FROM objects
+            UNION ALL SELECT 'promise', max(CAST(substr(kref, 3) AS INTEGER)) FROM promises
+            UNION ALL SELECT 'vat', max(CAST(substr(id, 2) AS INTEGER)) FROM vats WHERE id <> 'host'
+            UNION ALL SELECT 'vat', max(CAST(substr(vat, 2) AS INTEGER)) FROM queue WHERE vat IS NOT NULL
+            UNION ALL SELECT 'vat', max(CAST(substr(vat, 2) AS INTEGER)) FROM dead_letters
+            UNION ALL SELECT 'vat', max(CAST(substr(bootstrap, 2) AS INTEGER)) FROM subclusters
+            UNION ALL SELECT 'subcluster', max(CAST(substr(id, 2) AS INTEGER)) FROM subclusters
+            UNION ALL SELECT 'subcluster', max(CAST(substr(subcluster, 2) AS INTEGER)) FROM vats
+            UNION ALL SELECT 'queue', max(seq) FROM queue
+            UNION ALL SELECT 'crank', max(cause) FROM queue
+            UNION ALL SELECT 'crank', max(crank) FROM dead_letters
+            UNION ALL SELECT 'dead_letter', max(number) FROM dead_letters
+        )
+        SELECT 'counter ' || kind, 'more than ' || max(number), coalesce(next, 'none') FROM given
+        LEFT JOIN counters USING (kind) GROUP BY kind HAVING max(number) >= coalesce(next, 1)
+        UNION ALL
+        SELECT 'next_import of ' || id, 'more than ' || max(CAST(substr(vref, 3) AS INTEGER)), next_import
+        FROM clist JOIN vats ON id = vat WHERE vref GLOB '?-*'
+        GROUP BY id HAVING max(CAST(substr(vref, 3) AS INTEGER)) >= next_import
+        """
+    )

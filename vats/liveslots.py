@@ -1,0 +1,482 @@
+"""Liveslots: a vat's objects behind the protocol. Deliveries in, outcomes out.
+
+It owns one incarnation of a vat: its heap, its turn queue, its view of the vatstore. It knows no
+kernel, clock, task or file.
+
+Rules:
+
+1. `deliver` runs one crank, to the end of the turn queue, and never raises for what user code did.
+2. What a behaviour raises rejects its result. What breaks a rule or a budget is a fault: the crank
+   leaves no trace, and this incarnation does nothing more.
+3. Outside bringOutYourDead the outcome is a function of the deliveries alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from itertools import count
+from types import CoroutineType
+from typing import Any
+
+from ocap.protocol import refs
+from ocap.protocol.capdata import CapData
+from ocap.protocol.deliveries import (
+    BringOutYourDead,
+    Delivery,
+    DropExports,
+    Message,
+    Notify,
+    RetireExports,
+    RetireImports,
+    StartVat,
+)
+from ocap.protocol.errors import DecodeError, NotPassableError
+from ocap.protocol.marshal import encode
+from ocap.protocol.passable import SHARED, Registry
+from ocap.protocol.syscalls import Exit, Outcome, Send, Subscribe, Syscall
+from vats import running
+from vats.behaviours import Behaviour, behaviours_of
+from vats.budget import Budget, CrankFaultError
+from vats.durable import STORE_KIND, DurableExo, DurableStates
+from vats.exo import Exo
+from vats.mishaps import describe, strip, traceback_text
+from vats.powers import VatPowers
+from vats.promise import FULFILLED, PENDING, REJECTED, VatPromise
+from vats.promises import Mail, Promises
+from vats.reaping import reap
+from vats.rows import SCALARS, Rows
+from vats.slots import Slots
+from vats.stores import Baggage
+from vats.turns import Task, TurnQueue
+from vats.vatstore import Vatstore, VatstorePort
+
+BuildRootObject = Callable[[VatPowers, Any, Baggage], Any]
+
+_BAGGAGE = refs.durable_export(STORE_KIND, 0)
+
+
+class Liveslots:
+    """One incarnation of a vat.
+
+    Args:
+        vat_id: its id; error ids begin with it.
+        port: its committed vatstore rows, which must have those of every earlier crank.
+        load: returns the vat's `build_root_object`; called at startVat. What it raises is a fault.
+        registry: the passable classes of its code.
+        budget: what one crank may use.
+        log: takes each line that the vat logs.
+    """
+
+    def __init__(
+        self,
+        vat_id: str,
+        port: VatstorePort,
+        load: Callable[[], BuildRootObject],
+        *,
+        registry: Registry = SHARED,
+        budget: Budget = Budget(),  # noqa: B008 - frozen
+        log: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.vat_id = vat_id
+        self.log = log
+        self.serials = count()
+        self.thrown: list[Exception] = []  # rejections raised in this crank, which hold frames
+        self.turns = TurnQueue(self, budget.turns)
+        self.store = Vatstore(port, budget.store_bytes, self.turns.raise_fault)
+        self.rows = Rows(self)
+        self.states = DurableStates(self)
+        self.slots = Slots(self, registry)
+        self.promises = Promises(self)
+        self._load = load
+        self._budget = budget
+        self._incarnation: int | None = None
+        self._baggage: Baggage | None = None
+        self._root: Any = None
+        self._behaviours: dict[type[Any], dict[str, Behaviour]] = {}
+        self._errors = count(1)
+        self._syscalls: list[Syscall] = []
+        self._body_bytes = 0
+        self._complaints: list[tuple[str, str]] = []
+        self._exit: Exit | None = None
+        self._answering: set[str] = set()  # results of behaviours under way, without a promise object
+        self._imported: list[str] = []  # promises first seen in this delivery, to subscribe to
+
+    @property
+    def suspended(self) -> int:
+        """How many behaviours wait for a promise."""
+        return len(self.turns.suspended)
+
+    def deliver(self, delivery: Delivery) -> Outcome:
+        """Run one crank. After a fault every further delivery has the same fault."""
+        if self.turns.fault is not None:
+            return Outcome(fault=self.turns.fault)
+        self.turns.start_crank()
+        outer, running.vat = running.vat, self
+        try:
+            if type(delivery) is Message:
+                self._message(delivery)
+            elif type(delivery) is Notify:
+                self._notify(delivery)
+            else:
+                self._other(delivery)
+            self.turns.run()
+            self._end_crank(delivery)
+        except CrankFaultError as fault:
+            if self.turns.fault is None:
+                self.turns.fault = str(fault)
+        except BaseException as error:  # user code's BaseException, or our own defect: neither may pass for an answer
+            self.turns.fault = f"{type(delivery).__name__} ended in {describe(error)}"
+            self._complaints.append((self._new_error_id(), traceback_text(error)))
+        finally:
+            running.vat = outer
+        return self._take_outcome()
+
+    def close(self) -> None:
+        """End the incarnation: drop every behaviour under way."""
+        self.turns.fault = self.turns.fault or "the incarnation is over"
+        self.turns.close()
+
+    # Deliveries
+
+    def _message(self, delivery: Message) -> None:
+        result = delivery.result
+        if result is not None:
+            decided = self.promises.table.get(result)
+            if decided is None:
+                self._answering.add(result)
+            else:
+                decided.is_ours = True
+        target = delivery.target
+        if refs.is_promise_vref(target):
+            self._message_to_promise(delivery)
+            return
+        receiver = self.slots.pinned.get(target)
+        try:
+            if receiver is None:
+                receiver = self._find_target(target)
+            args, kwargs = self._to_arguments(self.slots.decode(delivery.args))
+        except (DecodeError, LookupError) as error:  # whoever sent it is at fault, or the code that lost a class
+            self._subscribe()
+            self.fail(result, error)
+            return
+        if self._imported:
+            self._subscribe()
+        self._invoke(receiver, delivery.method, args, kwargs, result)
+
+    def _find_target(self, target: str) -> Any:
+        if self.slots.find(target) is None and not refs.is_durable(target):
+            raise CrankFaultError(f"a message to {target}, which this incarnation never exported")
+        return self.slots.to_object(target, "")
+
+    def _message_to_promise(self, delivery: Message) -> None:
+        """The kernel pipelines: what it sends to a promise of ours waits here until that settles."""
+        promise = self.import_promise(delivery.target)
+        result = None if delivery.result is None else self.import_promise(delivery.result)
+        try:
+            args, kwargs = self._to_arguments(self.slots.decode(delivery.args))
+        except (DecodeError, LookupError) as error:
+            self.fail(result, error)
+            return
+        finally:
+            self._subscribe()
+        body, references = encode([args, kwargs])
+        self.promises.route(promise, Mail(delivery.method, body, references, result))
+
+    def _notify(self, delivery: Notify) -> None:
+        settled = []
+        for settlement in delivery.settlements:
+            try:
+                value, is_rejected = self.slots.decode(settlement.data), settlement.rejected
+            except (DecodeError, LookupError) as error:
+                value, is_rejected = error, True
+                self.complain(error)
+            settled.append((settlement.promise, is_rejected, value))
+        for vpid, is_rejected, value in settled:
+            promise = self.promises.table.get(vpid)
+            if promise is None or promise.is_ours:
+                continue  # stale: this vat became its decider, or an earlier incarnation asked
+            if not is_rejected:
+                self.promises.settle(promise, FULFILLED, value)
+            elif isinstance(value, Exception):
+                self.promises.reject(promise, value)
+            else:  # only a foreign vat rejects with such a thing
+                self.promises.reject(promise, RuntimeError(f"rejected with {value!r}"))
+        if self._imported:
+            self._subscribe()
+
+    def _other(self, delivery: Delivery) -> None:
+        match delivery:
+            case StartVat():
+                self._start(delivery)
+            case DropExports():
+                for vref in delivery.vrefs:
+                    self.slots.drop_export(vref)
+            case RetireExports():
+                for vref in delivery.vrefs:
+                    self.slots.retire_export(vref)
+            case RetireImports():
+                pass  # what only recognises an import are weak collections
+            case BringOutYourDead():
+                reap(self)
+
+    # Start
+
+    def _start(self, delivery: StartVat) -> None:
+        if self._incarnation is not None:
+            raise CrankFaultError("started twice: an incarnation starts once")
+        self._incarnation = delivery.incarnation
+        self.states.load_kinds()
+        self._baggage = Baggage._ocap_at(self, _BAGGAGE)
+        self.slots.register(self._baggage)
+        parameters = self.slots.decode(delivery.parameters)
+        try:
+            build = self._load()
+        except Exception as error:
+            self.complain(error)
+            raise CrankFaultError(f"the code cannot be loaded: {describe(error)}") from None
+        self.spawn(self._build(build, parameters), VatPromise(self))
+
+    async def _build(self, build: BuildRootObject, parameters: Any) -> None:
+        assert self._baggage is not None
+        try:
+            root = build(VatPowers(self), parameters, self._baggage)
+            if isinstance(root, CoroutineType):
+                root = await root
+        except Exception as error:
+            self.complain(error)
+            raise CrankFaultError(f"build_root_object raised {describe(error)}") from None
+        if not isinstance(root, Exo):
+            raise CrankFaultError(f"build_root_object returned a {type(root).__name__}, not an Exo")
+        if isinstance(root, DurableExo):
+            raise CrankFaultError(
+                f"the root object, a {type(root).__name__}, must not be durable: it is rebuilt each time"
+            )
+        if root._ocap_vref is not None:
+            raise CrankFaultError(f"the root object, a {type(root).__name__}, was sent before it was returned")
+        root._ocap_vat = self
+        root._ocap_vref = refs.ROOT
+        self.slots.register(root)
+        self.slots.pinned[refs.ROOT] = self._root = root
+
+    # Sends: what `E` comes to
+
+    def send_to_presence(
+        self, vref: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool
+    ) -> VatPromise | None:
+        body, references = self._encode_arguments(args, kwargs)
+        result = VatPromise(self) if wants_result else None
+        self.send(vref, method, body, references, result)
+        return result
+
+    def send_to_promise(
+        self, promise: VatPromise, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool
+    ) -> VatPromise | None:
+        body, references = self._encode_arguments(args, kwargs)
+        result = VatPromise(self) if wants_result else None
+        self.promises.route(promise, Mail(method, body, references, result))
+        return result
+
+    def send_to_local(
+        self, target: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool
+    ) -> VatPromise | None:
+        body, references = self._encode_arguments(args, kwargs)
+        result = VatPromise(self) if wants_result else None
+        self.call_later(target, Mail(method, body, references, result))
+        return result
+
+    def _encode_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, list[Any]]:
+        if running.vat is not self:
+            raise RuntimeError(
+                "E works only inside the vat that holds the reference, in a behaviour or build_root_object"
+            )
+        try:
+            return encode([list(args), kwargs])
+        except NotPassableError as error:
+            path = (
+                error.path.replace("[0]", "args", 1)
+                if error.path.startswith("[0]")
+                else error.path.replace("[1]", "kwargs", 1)
+            )
+            raise NotPassableError(path, error.reason) from None
+
+    def send(self, target: str, method: str, body: bytes, references: list[Any], result: VatPromise | None) -> None:
+        """Send through the kernel. Settled promises among the arguments are resolved right after."""
+        settled: list[VatPromise] = []
+        slots = tuple([self.slots.export(x, settled) for x in references]) if references else ()
+        vpid = None if result is None else self.promises.name_result(result)
+        self.syscall(Send(target, method, CapData(body, slots), vpid), len(body))
+        if settled:
+            self.promises.resolve_settled(settled)
+        if result is not None and result.parked is not None:
+            self.promises.flush(result)
+
+    def call_later(self, target: Any, mail: Mail) -> None:
+        """Call an object of this vat, in a later turn."""
+        self.turns.add(self._call, (target, mail))
+
+    def _call(self, call: tuple[Any, Mail]) -> None:
+        target, mail = call
+        try:
+            args, kwargs = self.slots.decode_copy(mail.body, mail.references)
+        except DecodeError as error:  # the constructor of a passable class refused
+            self.fail(mail.result, error)
+            return
+        self._invoke(target, mail.method, args, kwargs, mail.result)
+
+    def _to_arguments(self, value: Any) -> tuple[list[Any], dict[str, Any]]:
+        if type(value) is list and len(value) == 2 and type(value[0]) is list and type(value[1]) is dict:
+            return value[0], value[1]
+        raise DecodeError("the body of a message must be a list of positional and a dict of keyword arguments")
+
+    # Behaviours
+
+    def _invoke(
+        self, target: Any, method: str, args: list[Any], kwargs: dict[str, Any], result: VatPromise | str | None
+    ) -> None:
+        cls = type(target)
+        try:
+            behaviours = self._behaviours.get(cls)
+            if behaviours is None:
+                behaviours = self._behaviours[cls] = behaviours_of(cls)
+            behaviour = behaviours.get(method)
+            if behaviour is None:
+                available = ", ".join(sorted(behaviours)) or "none"
+                raise AttributeError(f"{cls.__name__} has no method {method}; available: {available}")
+            if behaviour.is_guarded:
+                behaviour.check(args, kwargs)
+            value = behaviour.function(target, *args, **kwargs)
+        except Exception as error:
+            self.fail(result, error)
+            return
+        if type(value) is CoroutineType:
+            self.turns.drive(Task(self, value, result, False))
+        else:
+            self.finish(result, value, False)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], promise: VatPromise) -> None:
+        assert isinstance(coroutine, CoroutineType)
+        self.turns.add(self.turns.drive, Task(self, coroutine, promise, True))
+
+    def finish(self, result: VatPromise | str | None, value: Any, spawned: bool) -> None:
+        """A behaviour returned: settle its result, a vpid or a promise of this vat, if anybody wants it."""
+        if result is None:
+            return
+        promises = self.promises
+        if type(result) is str:
+            self._answering.discard(result)
+            known = promises.table.get(result)
+            if known is not None:
+                promises.resolve(known, value)
+            elif type(value) is VatPromise:
+                self._answer_as(result, value._end())
+            else:
+                promises.answer(result, False, value)
+            return
+        assert isinstance(result, VatPromise)
+        if not spawned and type(value) not in SCALARS and type(value) is not VatPromise:
+            try:
+                body, references = encode(value, "result")
+                value = self.slots.decode_copy(body, references)
+            except (NotPassableError, DecodeError) as error:
+                self.fail(result, error)
+                return
+        promises.resolve(result, value)
+
+    def _answer_as(self, vpid: str, leader: VatPromise) -> None:
+        if leader.state == PENDING:
+            self.promises.forward(vpid, leader)
+        else:
+            self.promises.answer(vpid, leader.state == REJECTED, leader.value)
+
+    def fail(self, result: VatPromise | str | None, error: Exception) -> None:
+        """A behaviour raised: reject its result; the log gets the traceback."""
+        self.complain(error)
+        strip(error)
+        if type(result) is str:
+            self._answering.discard(result)
+            known = self.promises.table.get(result)
+            if known is None:
+                self.promises.answer(result, True, error)
+            else:
+                self.promises.reject(known, error)
+        elif isinstance(result, VatPromise):
+            self.promises.reject(result, error)
+
+    def complain(self, error: Exception) -> None:
+        """Put the traceback in the log under an id that travels with the error, unless it is there already."""
+        if getattr(error, "error_id", None) is None:
+            error_id = self._new_error_id()
+            with suppress(Exception):  # a frozen one goes without; the log has it all the same
+                error.error_id = error_id  # type: ignore[attr-defined]  # noted on any exception
+            self._complaints.append((error_id, traceback_text(error)))
+
+    def _new_error_id(self) -> str:
+        return f"error:{self.vat_id}.{self._incarnation}.{next(self._errors)}"
+
+    # The outcome
+
+    def syscall(self, call: Syscall, size: int) -> None:
+        """Record a syscall whose bodies have `size` bytes."""
+        self._syscalls.append(call)
+        self._body_bytes += size
+        if len(self._syscalls) > self._budget.syscalls:
+            self.turns.raise_fault(f"made more than {self._budget.syscalls} syscalls in one crank")
+        if self._body_bytes > self._budget.body_bytes:
+            self.turns.raise_fault(f"sent more than {self._budget.body_bytes} bytes in one crank")
+
+    def to_capdata(self, value: Any, where: str) -> CapData:
+        body, references = encode(value, where)
+        settled: list[VatPromise] = []
+        slots = tuple([self.slots.export(x, settled) for x in references])
+        if settled:
+            self.promises.resolve_settled(settled)
+        return CapData(body, slots)
+
+    def exit(self, call: Exit) -> None:
+        """Let `call` be the crank's last syscall."""
+        self._exit = self._exit or call
+
+    def import_promise(self, vpid: str) -> VatPromise:
+        """The promise of `vpid`; a new one is subscribed to, unless this vat decides it."""
+        promise = self.promises.table.get(vpid)
+        if promise is None:
+            is_ours = vpid in self._answering
+            promise = self.promises.table[vpid] = VatPromise(self, vpid, is_ours)
+            if not is_ours:
+                self._imported.append(vpid)
+        return promise
+
+    def _subscribe(self) -> None:
+        imported, self._imported = self._imported, []
+        for vpid in imported:
+            if vpid in self.promises.table:  # else the same batch settled it
+                self.syscall(Subscribe(vpid), 0)
+
+    def _end_crank(self, delivery: Delivery) -> None:
+        if type(delivery) is StartVat and self._root is None:
+            raise CrankFaultError(
+                "build_root_object did not settle in the crank it started in: it awaits what only a later delivery brings"
+            )
+        try:
+            self.states.flush()
+        except NotPassableError as error:
+            raise CrankFaultError(f"changed in place into what cannot be stored: {error}") from None
+        self.slots.bury()
+        if self._exit is not None:
+            self.syscall(self._exit, len(self._exit.data.body))
+        if self.thrown:
+            for rejection in self.thrown:
+                strip(rejection)
+            self.thrown.clear()
+
+    def _take_outcome(self) -> Outcome:
+        syscalls, self._syscalls = tuple(self._syscalls), []
+        complaints, self._complaints = tuple(self._complaints), []
+        checkpoint = self.store.take_checkpoint()
+        self._body_bytes = 0
+        self._exit = None
+        if self.turns.fault is not None:
+            self.turns.close()
+            return Outcome(fault=self.turns.fault, complaints=complaints)
+        return Outcome(syscalls, checkpoint, None, complaints)
