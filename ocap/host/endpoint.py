@@ -66,6 +66,11 @@ class Endpoint:
         self.is_closed = False
         self.decoder = Decoder(self.ref, self._import_promise)
 
+    @property
+    def unanswered(self) -> int:
+        """How many promises the host waits for."""
+        return len(self._waiting)
+
     # ---- names --------------------------------------------------------------------------------
 
     def ref(self, kref: str, interface: str) -> HostRef:
@@ -140,7 +145,9 @@ class Endpoint:
             batch = _Batch(self)
             args = CapData(body, batch.slots(references))
             result = None if promise is None else self.new_promise_vref()
-            core.host_syscalls([syscalls.Send(to, method, args, result), *batch.resolves()])
+            calls: list[syscalls.Syscall] = [syscalls.Send(to, method, args, result)]
+            calls += batch.resolves()
+            core.host_syscalls(calls)
             if result is None:
                 return None
             row = core.state.clist(HOST).by_vref(result)
@@ -188,7 +195,7 @@ class Endpoint:
         rows = [row for row in map(clist.by_kref, dict.fromkeys(krefs)) if row is not None and row.reachable]
         vrefs = tuple(row.vref for row in rows if not is_vat_allocated(row.vref))
         if vrefs:
-            calls = [syscalls.DropImports(vrefs), syscalls.RetireImports(vrefs)]
+            calls: list[syscalls.Syscall] = [syscalls.DropImports(vrefs), syscalls.RetireImports(vrefs)]
             self.core.between_cranks(lambda: self.core.host_syscalls(calls))
 
     def release_dropped(self) -> None:
@@ -311,7 +318,7 @@ class _Batch:
         body, references = encode(value)
         self._settlements.append(Settlement(vref, rejected, CapData(body, self.slots(references))))
 
-    def resolves(self) -> list[syscalls.Resolve]:
+    def resolves(self) -> list[syscalls.Syscall]:
         return [syscalls.Resolve(tuple(self._settlements))] if self._settlements else []
 
 

@@ -62,11 +62,13 @@ class Kernel:
     ) -> None:
         self._backend = SqliteBackend(path, durability)
         try:
-            self._core = Core(self._backend, traced=log is not None)
+            self._core = Core(self._backend)
         except BaseException:
             self._backend.close()
             raise
-        self._log = log
+        self._log: Sink | None = None
+        if log is not None:
+            self.observe(log)
         self._scheduler = Scheduler(self._core, self._release)
         self._endpoint = Endpoint(self._core, self._scheduler.submit, self._serve)
         self._endpoint.is_closed = True
@@ -117,10 +119,7 @@ class Kernel:
             self._backend.close()
 
     def _supervise(self, vat: VatId) -> TaskSupervisor:
-        return TaskSupervisor(self._core.state, vat, self._core.state.vats[vat].source, self._vat_log(vat))
-
-    def _vat_log(self, vat: VatId) -> Callable[[str], None]:
-        return logging.getLogger(f"ocap.vat.{vat}").info
+        return TaskSupervisor(self._core.state, vat, self._core.state.vats[vat].source)
 
     def _release(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -136,6 +135,8 @@ class Kernel:
             logger.error("vat %s faulted in crank %d: it %s", event.vat, event.crank, event.text)
         elif event.kind == "error":
             logger.info("in vat %s, crank %d: %s", event.vat, event.crank, event.text)
+        elif event.kind == "log":
+            logger.info("vat %s says: %s", event.vat, event.text)
         if self._log is not None:
             self._log(event)
 
@@ -166,6 +167,15 @@ class Kernel:
     def _check_running(self) -> None:
         if self._endpoint.is_closed:
             raise KernelClosedError("the kernel is not running: use it inside `async with kernel`")
+
+    def observe(self, log: Sink, *, messages: bool = True) -> None:
+        """Have `log` called with each event of the message log, after the commit of its crank.
+
+        Args:
+            messages: deliveries and syscalls too; without them, what vats log and what goes wrong.
+        """
+        self._log = log
+        self._core.traced = messages
 
     # ---- services -----------------------------------------------------------------------------
 
@@ -274,6 +284,11 @@ class Kernel:
             raise VatNotFoundError(f"there is no vat {vat}")
         return _vat(row)
 
+    def vat_name(self, vat: str) -> str:
+        """The name of a vat, or its id when it has gone."""
+        row = self._core.state.vats.get(vat)
+        return vat if row is None else row.name
+
     # ---- as a whole ---------------------------------------------------------------------------
 
     async def idle(self) -> None:
@@ -285,13 +300,16 @@ class Kernel:
         await self._scheduler.idle()
 
     def status(self) -> dict[str, Any]:
-        """How the kernel is: running, idle, how much waits, what is under way outside."""
+        """How the kernel is: whether it runs and is idle, the items in its run queue, its vats with a
+        worker, calls of services under way, and promises the host program waits for.
+        """
         return {
             "running": not self._endpoint.is_closed,
             "idle": self._scheduler.is_idle,
             "run_queue": len(self._core.state.queue),
             "workers": len(self._core.running) - 1,
             "service_calls": self._services.calls,
+            "unanswered": self._endpoint.unanswered,
             "path": None if self._backend.path is None else str(self._backend.path),
         }
 

@@ -16,7 +16,7 @@ from attrs import frozen
 from ocap.host.endpoint import Endpoint
 from ocap.protocol import deliveries
 from ocap.protocol.errors import DisconnectedError
-from ocap.protocol.refs import HOST, durable_export
+from ocap.protocol.refs import HOST, Kref, durable_export
 
 logger = logging.getLogger("ocap.services")
 
@@ -27,7 +27,7 @@ SERVICE_KIND = 1
 @frozen
 class Service:
     name: str
-    kref: str
+    kref: Kref
     object: Any
     system_only: bool
 

@@ -17,7 +17,7 @@ from collections.abc import Container
 from ocap.kernel.journal import Journal
 from ocap.kernel.rows import ClistRow
 from ocap.kernel.tables import Backend
-from ocap.protocol.refs import Kref, VatId, Vref, is_promise_vref
+from ocap.protocol.refs import Kref, VatId, Vref, is_promise_vref, is_well_formed_vref
 
 
 class Clist:
@@ -66,6 +66,8 @@ class Clist:
         try:
             return self._by_vref[vref]
         except KeyError:
+            if not is_well_formed_vref(vref):
+                return None  # a vat may name anything: not every text is fit to look for
             if is_promise_vref(vref):
                 if self._promises_known:
                     return None

@@ -20,7 +20,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from attrs import frozen
@@ -109,6 +109,7 @@ class Core:
         self._promises.cause = 0
         try:
             result = change()
+            self.lifecycle.conclude_launches()
             self.counts.settle_accounts()
         except BaseException:
             self.state.rollback()
@@ -117,7 +118,7 @@ class Core:
         self._keep()
         return result
 
-    def host_syscalls(self, calls: Iterable[syscalls.Syscall]) -> None:
+    def host_syscalls(self, calls: Sequence[syscalls.Syscall]) -> None:
         """What the host program asks, in the host's vrefs.
 
         Raises:
@@ -192,13 +193,10 @@ class Core:
         self.lifecycle.conclude_launches()
         self.counts.settle_accounts()
         self._keep()
-        self._discard_dead_workers()
 
     def _keep(self) -> None:
         self.state.keep()
         self._mark = len(self._outbox)
-
-    def _discard_dead_workers(self) -> None:
         for vat in self.lifecycle.dying:
             if vat in self.running:
                 self._discard_worker(VatId(vat))
@@ -214,6 +212,7 @@ class Core:
     def _gc_crank(self) -> Crank | None:
         work = self.collector.next_work(self.running, self.lifecycle.keeper)
         if work is None:
+            self.state.keep()  # stale actions are gone
             return None
         return self._deliver(self._begin(0), 0, *work)
 
@@ -228,11 +227,13 @@ class Core:
         """At first, disconnect who decides promises but died with the last process."""
         if self._to_disconnect is None:
             self._to_disconnect = [row.id for row in self.lifecycle.deciders() if row.id not in self.running]
-        if not self._to_disconnect:
-            return None
-        number = self._begin(0)
-        self._disconnect(self.state.vats[self._to_disconnect.pop()])
-        return self._over(number, 0)
+        while self._to_disconnect:
+            row = self.state.vats.get(self._to_disconnect.pop())
+            if row is not None:
+                number = self._begin(0)
+                self._disconnect(row)
+                return self._over(number, 0)
+        return None
 
     def _disconnect(self, row: VatRow) -> None:
         if row.id not in self.running and row.state != "terminated":
@@ -257,15 +258,15 @@ class Core:
     def _send_crank(self, item: Send) -> Crank:
         """Route a message, now that it is its turn: where it goes may have changed since it was sent."""
         target: str = item.target
-        while is_promise_kref(target):
+        if is_promise_kref(target):
             promise = self._promises.final(self.state.promises[target])
             if promise.data is None:
                 number = self._begin(item.cause)
-                self._park(item, promise.kref)
+                self.state.queue.park(promise.kref)
                 return self._over(number, item.cause)
             if promise.state == "rejected":
                 return self._splat(item, promise.data)
-            if not promise.data.is_single_reference():
+            if not promise.data.is_single_reference() or is_promise_kref(promise.data.slots[0]):
                 error = TypeError(f"cannot send {item.method}: the promise settled to data, and only objects have methods")
                 return self._splat(item, encode_error(error))
             target = promise.data.slots[0]
@@ -277,7 +278,7 @@ class Core:
             return self._splat(item, TERMINATED)
         if vat.state == "suspended":
             number = self._begin(item.cause)
-            self._park(item, vat.id)
+            self.state.queue.park(vat.id)
             return self._over(number, item.cause)
         if vat.id not in self.running:
             return self._restart_crank(vat, item.cause)
@@ -293,7 +294,7 @@ class Core:
         number = self._begin(item.cause)
         both = None
         if row is not None and row.state == "suspended":
-            self._park(item, row.id)
+            self.state.queue.park(row.id)
             return self._over(number, item.cause)
         self.state.queue.pop()
         if row is not None and row.state == "live":
@@ -354,10 +355,6 @@ class Core:
             self.host_waits = True
             return self._over(number, cause)
         return Crank(number, cause, vat, delivery, item)
-
-    def _park(self, item: Item, place: str) -> None:
-        self.state.queue.pop()
-        self.state.queue.push(item, place)
 
     def _release(self, item: Send) -> None:
         """The item no longer holds what it named."""
@@ -441,6 +438,8 @@ class Core:
         self.lifecycle.terminate(row, error)
 
     def _complain(self, crank: Crank, outcome: syscalls.Outcome) -> None:
+        for line in outcome.log:
+            self._outbox.append(Event(crank.number, crank.cause, "log", crank.vat, text=line))
         for error_id, text in outcome.complaints:
             self._outbox.append(Event(crank.number, crank.cause, "error", crank.vat, text=f"{error_id}\n{text}"))
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 
-from ocap.kernel.gc_actions import GcActions
+from ocap.kernel.gc_actions import KINDS, GcActions
 from ocap.kernel.vat import VatKeeper
 from ocap.protocol import deliveries
 from ocap.protocol.refs import VatId, sort_key
@@ -25,8 +25,6 @@ GC_BATCH = 1000
 REAP_AFTER = 1000
 """Deliveries after which a vat is asked to bring out its dead. Each asking costs it a full run of
 Python's collector; SwingSet, asking after each delivery, spent most of its time there."""
-
-_KINDS = ("drop_export", "retire_export", "retire_import")
 
 Work = tuple[VatId, deliveries.Delivery, deliveries.Delivery]
 """Whom, and what in the kernel's names and in the vat's."""
@@ -73,7 +71,7 @@ class Collector:
 
     def _next_action(self, keeper: VatKeeper) -> Work | None:
         vat = keeper.row.id
-        for kind in _KINDS:
+        for kind in KINDS:
             krefs = sorted((kref for k, kref in self._actions.of(vat) if k == kind), key=sort_key)[:GC_BATCH]
             told = []
             for kref in krefs:

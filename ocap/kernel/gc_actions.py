@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ocap.kernel.journal import Journal
+from ocap.kernel.rows import GcKind
 from ocap.kernel.tables import Table
 
 GcKey = tuple[str, str, str]
+
+KINDS: tuple[GcKind, ...] = ("drop_export", "retire_export", "retire_import")
+"""In the order in which a vat hears of them."""
 
 
 class GcActions:
@@ -30,11 +34,11 @@ class GcActions:
             self._rows.insert((vat, kind, kref), True)
             self._journal.note(actions.pop, (kind, kref))
             actions[kind, kref] = None
-            self.active[vat] = None
+        self.active[vat] = None
 
     def remove(self, vat: str, kind: str, kref: str) -> None:
         actions = self.of(vat)
-        self._rows.put((vat, kind, kref), None)
+        self._rows.replace((vat, kind, kref), True, None)
         self._journal.note(actions.__setitem__, (kind, kref), None)
         del actions[kind, kref]
 
@@ -43,6 +47,13 @@ class GcActions:
         if actions is None:
             actions = self._by_vat[vat] = dict.fromkeys(self._load(vat))
         return actions
+
+    def discard(self, vat: str, kref: str) -> None:
+        """The vat's entry for `kref` goes: there is nothing more to tell about it."""
+        actions = self.of(vat)
+        for kind in KINDS:
+            if (kind, kref) in actions:
+                self.remove(vat, kind, kref)
 
     def clear(self, vat: str) -> None:
         """The vat is dead: there is nobody to tell."""

@@ -121,6 +121,7 @@ class Lifecycle:
         self._counts.incref(result)
         row = SubclusterRow(subcluster, spec.name, spec.config, ids[spec.bootstrap], result)
         state.subclusters.insert(subcluster, row)
+        state.journal.note(self.launching.pop, result)
         self.launching[result] = subcluster
         vats = {name: _Named(name, root) for name, root in roots.items()}
         services = {name: _Named(name, kref) for name, kref in spec.services}
@@ -133,16 +134,19 @@ class Lifecycle:
         return row
 
     def conclude_launches(self) -> None:
-        """At the end of a crank: a launch whose bootstrap has answered stands or falls with it."""
+        """At the end of a unit of work: a launch whose bootstrap has answered stands or falls with it."""
         for result, subcluster in list(self.launching.items()):
             promise = self._state.promises[result]
             if promise.data is not None:
-                del self.launching[result]
+                self._concluded(result)
                 row = self._state.subclusters[subcluster]
                 if promise.state == "fulfilled":
                     self._state.subclusters.set(subcluster, row, "state", "running")
                 else:
                     self.terminate_subcluster(row)
+
+    def _concluded(self, result: str) -> None:
+        self._state.journal.note(self.launching.__setitem__, result, self.launching.pop(result))
 
     def fail_launch(self, vat: VatRow, reason: str) -> None:
         """A vat that could not be created takes its launch with it."""
@@ -161,7 +165,8 @@ class Lifecycle:
             self.terminate(self._state.vats[vat], TERMINATED)
         promise = self._state.promises[row.result]
         if promise.data is None:
-            self.launching.pop(row.result, None)
+            if row.result in self.launching:
+                self._concluded(row.result)
             self._promises.settle(promise, True, TERMINATED)
         self._counts.decref(row.result)
         self._state.subclusters.delete(row.id)
@@ -225,20 +230,21 @@ class Lifecycle:
     def _leave_import(self, keeper: VatKeeper, kref: str) -> None:
         row = keeper.clist.by_kref(kref)
         assert row is not None
-        keeper.clist.remove(row)
-        self._counts.adjust(kref, -1 if row.reachable else 0, -1)
+        keeper.leave_import(row)
 
     # ---- suspension ---------------------------------------------------------------------------
 
     def suspend(self, row: VatRow) -> None:
-        self.set_vat(row, "state", "suspended")
+        """Hold back what is for a live vat; any other is left as it is."""
+        if row.state == "live":
+            self.set_vat(row, "state", "suspended")
 
     def resume(self, row: VatRow) -> None:
-        """Let a suspended vat have what was parked, in order."""
-        self.set_vat(row, "state", "live")
-        self.set_vat(row, "faults", 0)
-        for item in self._state.queue.take(row.id):
-            self._state.queue.push(item)
+        """Let a suspended vat have what was parked, in order; any other is left as it is."""
+        if row.state == "suspended":
+            self.set_vat(row, "state", "live")
+            self.set_vat(row, "faults", 0)
+            self._state.queue.release(row.id)
 
     # ---- termination --------------------------------------------------------------------------
 
@@ -249,8 +255,7 @@ class Lifecycle:
         self.set_vat(row, "state", "terminated")
         self.set_vat(row, "ended", True)
         self._reject_decided(row.id, error)
-        for item in self._state.queue.take(row.id):
-            self._state.queue.push(item)
+        self._state.queue.release(row.id)
         self._state.gc.clear(row.id)
         self._state.journal.note(self.dying.pop, row.id, None)
         self.dying[row.id] = None

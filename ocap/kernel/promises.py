@@ -45,9 +45,13 @@ class Promises:
         if promise.data is not None:
             self._notify(promise, subscriber)
         elif subscriber not in promise.subscribers:
-            self._state.journal.note(_take_back, promise.subscribers, subscriber)
+            self._state.journal.note(self._take_back, promise, subscriber)
             promise.subscribers[subscriber] = None
             self._state.promises.touch(promise.kref)
+
+    def _take_back(self, promise: PromiseRow, subscriber: str) -> None:
+        del promise.subscribers[subscriber]
+        self._state.promises.touch(promise.kref)
 
     def unsubscribe(self, promise: PromiseRow, subscriber: str) -> None:
         if subscriber in promise.subscribers:
@@ -60,7 +64,7 @@ class Promises:
         return promise
 
     def settle(self, promise: PromiseRow, rejected: bool, data: CapData) -> None:
-        """Give an unresolved promise, and with it all that follow it, its final value."""
+        """Give a promise that has none yet, and all that follow it, a final value."""
         rows = self._state.promises
         unsettled = deque([promise])
         while unsettled:
@@ -72,6 +76,7 @@ class Promises:
             rows.set(kref, promise, "state", "rejected" if rejected else "fulfilled")
             rows.set(kref, promise, "decider", None)
             if promise.target is not None:
+                self.unsubscribe(rows[promise.target], kref)  # unless that is what settled
                 self._counts.decref(promise.target)
                 rows.set(kref, promise, "target", None)
             subscribers = promise.subscribers
@@ -82,8 +87,7 @@ class Promises:
                         unsettled.append(rows[subscriber])
                     else:
                         self._notify(promise, subscriber)
-            for item in self._state.queue.take(kref):
-                self._state.queue.push(item)
+            self._state.queue.release(kref)
 
     def forward(self, promise: PromiseRow, to: PromiseRow) -> None:
         """Make an unresolved promise follow another."""
@@ -101,8 +105,7 @@ class Promises:
         self._counts.incref(end.kref)
         # Subscribers stay with the follower, which is itself told of the other's settlement.
         self.subscribe(end, kref)
-        for item in self._state.queue.take(kref):
-            self._state.queue.push(item)
+        self._state.queue.release(kref)
 
     def _notify(self, promise: PromiseRow, vat: str) -> None:
         self._counts.incref(promise.kref)
@@ -110,7 +113,3 @@ class Promises:
 
     def _set_subscribers(self, promise: PromiseRow, subscribers: dict[str, None]) -> None:
         self._state.promises.set(promise.kref, promise, "subscribers", subscribers)
-
-
-def _take_back(subscribers: dict[str, None], subscriber: str) -> None:
-    del subscribers[subscriber]

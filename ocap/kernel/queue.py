@@ -5,16 +5,16 @@ wait at.
 
 Invariants:
 
-1. An item is in one place. Moving keeps the items' order among themselves.
-2. Sequence numbers only grow, and give the order within a place.
+1. An item is in one place, and keeps its sequence number wherever it moves.
+2. Sequence numbers only grow, and give the order within a place. So two messages of one sender to
+   one target arrive in the order they were sent, also when only one of them had to wait.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import deque
 from collections.abc import Callable
-from typing import Any
-
 from attrs import frozen
 
 from ocap.kernel.items import Item
@@ -52,35 +52,57 @@ class Queue:
         """How many items the run queue holds."""
         return len(self._run)
 
-    def push(self, item: Item, place: str = RUN_QUEUE) -> None:
+    def push(self, item: Item) -> None:
+        """A new item, at the end of the run queue."""
         seq = self._next
         self._next += 1
-        entries = self._run if place == RUN_QUEUE else self._at(place)
-        self._rows.insert(seq, QueueRow(place, item))
-        self._journal.note(_unpush, entries)
-        entries.append((seq, item))
+        self._rows.insert(seq, QueueRow(RUN_QUEUE, item))
+        self._journal.note(self._run.pop)
+        self._run.append((seq, item))
 
     def peek(self) -> Item | None:
         return self._run[0][1] if self._run else None
 
     def pop(self) -> Item:
         """The head of the run queue, taken out."""
-        entry = self._run.popleft()
-        self._journal.note(self._run.appendleft, entry)
-        self._rows.put(entry[0], None)
+        entry = self._take_head()
+        self._rows.replace(entry[0], QueueRow(RUN_QUEUE, entry[1]), None)
         return entry[1]
 
-    def take(self, place: str) -> list[Item]:
-        """All that waits at `place`, taken out in order."""
+    def park(self, place: str) -> None:
+        """Let the head of the run queue wait at `place`."""
+        entry = self._take_head()
+        self._move(entry, RUN_QUEUE, place)
+        entries = self._at(place)
+        # Nearly always last: others that wait there came before it.
+        index = bisect(entries, entry[0], key=_seq) if entries and entries[-1][0] > entry[0] else len(entries)
+        self._journal.note(entries.__delitem__, index)
+        entries.insert(index, entry)
+
+    def release(self, place: str) -> None:
+        """Put what waits at `place` back into the run queue, where it would be had it not waited."""
         entries = self._at(place)
         if not entries:
-            return []
-        taken = list(entries)
-        self._journal.note(entries.extend, taken)
+            return
+        released = list(entries)
+        self._journal.note(entries.extend, released)
         entries.clear()
-        for seq, _ in taken:
-            self._rows.put(seq, None)
-        return [item for _, item in taken]
+        for entry in released:
+            self._move(entry, place, RUN_QUEUE)
+        run, older = self._run, []
+        while run and run[0][0] < released[-1][0]:
+            older.append(run.popleft())
+        self._journal.note(_exchange, run, len(older) + len(released), older)
+        run.extendleft(sorted(older + released, key=_seq, reverse=True))
+
+    def _take_head(self) -> Entry:
+        entry = self._run.popleft()
+        self._journal.note(self._run.appendleft, entry)
+        return entry
+
+    def _move(self, entry: Entry, old: str, new: str) -> None:
+        seq, item = entry
+        self._rows.replace(seq, QueueRow(old, item), QueueRow(new, item))
 
     def waiting_at(self, place: str) -> int:
         return len(self._at(place))
@@ -107,5 +129,11 @@ class Queue:
         return entries
 
 
-def _unpush(entries: deque[Any]) -> None:
-    entries.pop()
+def _seq(entry: Entry) -> int:
+    return entry[0]
+
+
+def _exchange(run: deque[Entry], count: int, older: list[Entry]) -> None:
+    for _ in range(count):
+        run.popleft()
+    run.extendleft(reversed(older))

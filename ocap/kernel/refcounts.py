@@ -64,7 +64,7 @@ class Refcounts:
         if recognizable:
             objects.set(kref, row, "recognizable", row.recognizable + recognizable)
         assert 0 <= row.reachable <= row.recognizable, (kref, row.reachable, row.recognizable)
-        if row.reachable == 0 and (reachable < 0 or recognizable < 0):
+        if row.reachable == 0 and (reachable < 0 or row.recognizable == 0):
             self._state.maybe_free[kref] = None
 
     def settle_accounts(self) -> None:
@@ -96,12 +96,17 @@ class Refcounts:
     def _unreachable(self, row: ObjectRow) -> None:
         state, kref = self._state, row.kref
         if row.owner is None:
-            if row.recognizable:
-                state.write()
-                for vat in state.backend.importers(kref):
+            if row.recognizable == 0:
+                state.objects.delete(kref)
+                return
+            # The row stays until all who recognise it have been told.
+            state.write()
+            for vat in state.backend.importers(kref):
+                if state.vats[vat].state != "terminated":
                     state.gc.add(vat, "retire_import", kref)
-            state.objects.delete(kref)
             return
+        if state.vats[row.owner].state == "terminated":
+            return  # its cleanup makes an orphan of it
         export = state.clist(row.owner).by_kref(kref)
         assert export is not None, (row.owner, kref)
         if export.reachable:

@@ -40,7 +40,7 @@ class State:
         self.vats: Table[str, VatRow] = table("vats")
         self.subclusters: Table[str, SubclusterRow] = table("subclusters")
         self.dead_letters: Table[int, DeadLetterRow] = table("dead_letters")
-        self.services: Table[str, str] = table("services")
+        self.services: Table[str, Kref] = table("services")
         gc_rows: Table[GcKey, bool] = table("gc_actions")
         self.gc = GcActions(journal, gc_rows, backend.gc_actions_of)
         self.vatstore: Table[tuple[str, bytes], bytes] = Table(journal, lambda key: backend.read_vatstore(*key))

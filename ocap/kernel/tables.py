@@ -88,8 +88,17 @@ class Table(Generic[K, R]):
         self._journal.note(self._restore, key, None)
         self._restore(key, row)
 
+    def replace(self, key: K, old: R, new: R | None) -> None:
+        """Another row, or none, in place of one that the caller knows, whether or not it is in memory."""
+        self._journal.note(self._restore, key, old)
+        self._restore(key, new)
+
     def put(self, key: K, row: R | None) -> None:
-        """A row, or none, under any key, without reading what was there."""
+        """A row, or none, under any key, without reading what was there.
+
+        What was there cannot be brought back once `write` has been called: a crank puts when
+        nothing can undo it any more.
+        """
         if key in self._rows:
             self._journal.note(self._restore, key, self._rows[key])
         else:

@@ -35,6 +35,9 @@ from ocap.protocol.refs import (
 MAX_SYSCALLS = 50_000
 """Syscalls in one crank: a flood is a fault, not a full disk."""
 
+MAX_METHOD = 1000
+"""Characters of a method's name; all printable, as names stand in logs and in the store's text."""
+
 MAX_CRANK_BYTES = 32 * 1024 * 1024
 """Bytes of bodies and vatstore writes in one crank."""
 
@@ -111,28 +114,20 @@ class VatKeeper:
 
     def take_gc_action(self, kind: str, kref: str) -> Vref | None:
         """Do the kernel's part of a GC action; the vref to tell the vat, None if it is stale."""
-        row = self.clist.by_kref(kref)
-        if row is None:
+        row, thing = self.clist.by_kref(kref), self._state.objects[kref]
+        assert row is not None, (self.row.id, kref)
+        if thing.reachable:
             return None
-        export = self._state.objects.get(kref)
-        if kind == "retire_import":
-            # The object went when its last reachable reference did; this row only recognised it.
-            if export is not None or row.reachable:
+        match kind:
+            case "drop_export" if row.reachable:
+                self.clist.set_reachable(row, False)
+            case "retire_export" if not row.reachable and not thing.recognizable:
+                self._forget(row)
+                self._state.objects.delete(kref)
+            case "retire_import":
+                self.leave_import(row)
+            case _:
                 return None
-            self.clist.remove(row)
-            return row.vref
-        assert export is not None, kref
-        if export.reachable or export.owner != self.row.id:
-            return None
-        if kind == "drop_export":
-            if not row.reachable:
-                return None
-            self.clist.set_reachable(row, False)
-        else:
-            if export.recognizable or row.reachable:
-                return None
-            self.clist.remove(row)
-            self._state.objects.delete(kref)
         return row.vref
 
     def _retire_promise(self, kref: str) -> None:
@@ -219,6 +214,8 @@ class VatKeeper:
         return leave
 
     def _send(self, call: syscalls.Send, traced: bool) -> syscalls.Send | None:
+        if not 0 < len(call.method) <= MAX_METHOD or not call.method.isprintable():
+            raise VatFault(f"sent {call.method!r:.80}, which is no name of a method")
         target = self.to_kernel(call.target)
         args = self.data_to_kernel(call.args)
         result = None
@@ -239,6 +236,7 @@ class VatKeeper:
         done = []
         for settlement, data in zip(call.settlements, translated, strict=True):
             promise = self._decided(settlement.promise, "resolved")
+            self._promises.unsubscribe(promise, self.row.id)  # it knows
             self._promises.settle(promise, settlement.rejected, data)
             self._retire_promise(promise.kref)
             if traced:
@@ -248,6 +246,7 @@ class VatKeeper:
     def _forward(self, call: syscalls.Forward) -> syscalls.Forward:
         to = self._promise(call.to)
         promise = self._decided(call.promise, "forwarded")
+        self._promises.unsubscribe(promise, self.row.id)  # it will hear of the other
         self._promises.forward(promise, to)
         self._retire_promise(promise.kref)
         return syscalls.Forward(promise.kref, to.kref)
@@ -290,8 +289,7 @@ class VatKeeper:
         row = self._import(vref, "retired")
         if row.reachable:
             raise VatFault(f"retired {vref}, which it has not dropped")
-        self.clist.remove(row)
-        self._counts.adjust(row.kref, 0, -1)
+        self.leave_import(row)
         return row.kref
 
     def _retire_export(self, vref: str) -> Kref:
@@ -304,9 +302,18 @@ class VatKeeper:
         row, export = self._export(vref, "abandoned")
         return self.orphan(row, export, "its vat gave it up")
 
+    def leave_import(self, row: ClistRow) -> None:
+        """The vat holds it no more, in any way."""
+        self._forget(row)
+        self._counts.adjust(row.kref, -1 if row.reachable else 0, -1)
+
+    def _forget(self, row: ClistRow) -> None:
+        self.clist.remove(row)
+        self._state.gc.discard(self.row.id, row.kref)
+
     def orphan(self, row: ClistRow, export: ObjectRow, why: str) -> Kref:
         """Take an object from its owner; who holds it keeps its identity and no more."""
-        self.clist.remove(row)
+        self._forget(row)
         self._state.objects.set(export.kref, export, "owner", None)
         self._state.objects.set(export.kref, export, "gone", why)
         if export.reachable == 0:

@@ -68,7 +68,7 @@ _BUILTIN_ERRORS: dict[str, type[Exception]] = {
 }
 
 _all_scalars = _SCALARS.issuperset
-_all_text = frozenset({str}).issuperset
+_MANY = 16  # from so many members on it beats a loop
 
 # CBOR heads of `undefined` and of the simple values: where none of these bytes occurs, no such
 # value can, and the check of the decoded value is spared.
@@ -148,7 +148,7 @@ class _Encoder:
 
     def _items(self, values: Sequence[Any], depth: int) -> Sequence[Any]:
         self._spend(len(values))
-        if _all_scalars(map(type, values)):
+        if len(values) > _MANY and _all_scalars(map(type, values)):
             return values
         out = []
         for index, item in enumerate(values):
@@ -163,15 +163,13 @@ class _Encoder:
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
         self._spend(len(value))
-        if not _all_text(map(type, value)):
-            return self._odd_dict(value, depth)
-        if _all_scalars(map(type, value.values())):
-            return value
-        out = {}
+        out = value
         for key, item in value.items():
-            if type(item) in _SCALARS:
-                out[key] = item
-            else:
+            if type(key) is not str:
+                return self._odd_dict(value, depth)
+            if type(item) not in _SCALARS:
+                if out is value:
+                    out = value.copy()
                 try:
                     out[key] = self.tree(item, depth + 1)
                 except NotPassableError as error:

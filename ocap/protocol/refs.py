@@ -104,6 +104,6 @@ def number_of(ref: str) -> int:
 
 
 def sort_key(ref: str) -> tuple[str, int]:
-    """Orders references by kind, then by number: `ko2` before `ko10` (unlike text order)."""
-    digits = ref.lstrip("kopvs")
-    return ref[: len(ref) - len(digits)], int(digits)
+    """Orders references by kind, then by number: `ko2` before `ko10` (unlike text order), the host first."""
+    kind = ref.rstrip("0123456789")
+    return kind, int(ref[len(kind) :] or 0)

@@ -107,9 +107,11 @@ class Outcome:
         checkpoint: vatstore writes, key to value, at most one a key; None deletes.
         fault: why the crank must leave no trace; None when all is well.
         complaints: (error id, traceback text) of what behaviours raised, for the log only.
+        log: lines the vat wrote to its log.
     """
 
     syscalls: tuple[Syscall, ...] = ()
     checkpoint: tuple[tuple[bytes, bytes | None], ...] = ()
     fault: str | None = None
     complaints: tuple[tuple[str, str], ...] = ()
+    log: tuple[str, ...] = ()

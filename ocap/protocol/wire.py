@@ -231,6 +231,7 @@ _FORMS = (
         _many(_pair(_BYTES, _maybe(_BYTES))),
         _maybe(_TEXT),
         _many(_pair(_TEXT, _TEXT)),
+        _many(_TEXT),
     ),
 )
 _BY_CODE = {form.code: form for form in _FORMS}

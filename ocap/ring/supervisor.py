@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from attrs import evolve
 
 from ocap.kernel.state import State
 from ocap.protocol.deliveries import Delivery
@@ -11,8 +10,6 @@ from ocap.protocol.refs import VatId
 from ocap.protocol.syscalls import Outcome
 from vats.liveslots import Liveslots
 from vats.loader import VatSource
-
-logger = logging.getLogger("ocap.vat")
 
 
 class VatstoreView:
@@ -34,14 +31,19 @@ class VatstoreView:
 class TaskSupervisor:
     """Runs a vat inside its trio task; the vat's own code sees neither trio nor the kernel."""
 
-    def __init__(self, state: State, vat: VatId, source: str, log: Callable[[str], None]) -> None:
+    def __init__(self, state: State, vat: VatId, source: str) -> None:
         self._source = VatSource(source, vat)
+        self._lines: list[str] = []
         self._liveslots = Liveslots(
-            vat, VatstoreView(state, vat), self._source, registry=self._source.registry, log=log
+            vat, VatstoreView(state, vat), self._source, registry=self._source.registry, log=self._lines.append
         )
 
     def deliver(self, delivery: Delivery) -> Outcome:
-        return self._liveslots.deliver(delivery)
+        outcome = self._liveslots.deliver(delivery)
+        if self._lines:
+            outcome = evolve(outcome, log=tuple(self._lines))
+            self._lines.clear()
+        return outcome
 
     def close(self) -> None:
         self._liveslots.close()

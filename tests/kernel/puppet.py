@@ -1,7 +1,8 @@
 """A kernel whose vats are puppets: the test says what each one does, in vrefs.
 
-`World` drives the real core over a store in memory. A vat with a script (a callable from delivery
-to syscalls) answers by itself; every delivery is recorded.
+`World` drives the real core over a store in memory or in a file. A vat with a script (a callable
+from delivery to syscalls) answers by itself; every delivery is recorded. As liveslots does, a puppet
+subscribes to each promise it is introduced to. After each test `conftest` verifies every world.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from ocap.kernel.lifecycle import LaunchSpec, VatSpec
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData, Settlement
 from ocap.protocol.marshal import Decoder, Remotable, encode
-from ocap.protocol.refs import HOST, VatId
+from ocap.protocol.refs import HOST, VatId, is_promise_vref, is_vat_allocated
+from ocap.store.rowmap import MAPPINGS
 from ocap.store.sqlite import SqliteBackend
+from ocap.verify import verify_connection
 
 Script = Callable[[deliveries.Delivery], "Iterable[syscalls.Syscall] | syscalls.Outcome"]
 
@@ -54,12 +57,18 @@ def value_of(capdata: CapData) -> Any:
     return Decoder(lambda slot, _: slot, lambda slot: slot).decode(capdata)
 
 
+worlds: list[World] = []
+"""Those of the current test."""
+
+
 class World:
     """A core with puppets `v1`, `v2`… named a, b, c…"""
 
     def __init__(self, names: str = "ab", *, path: Any = None, backend: SqliteBackend | None = None) -> None:
+        self.path = path
         self.backend = backend or SqliteBackend(path, "none")
         self.core = Core(self.backend, traced=True)
+        worlds.append(self)
         self.scripts: dict[str, Script] = {}
         self.seen: list[tuple[str, deliveries.Delivery]] = []
         self.effects: list[Effect] = []
@@ -96,7 +105,50 @@ class World:
         self.seen.append((name, crank.delivery))
         script = self.scripts.get(crank.vat)
         made = script(crank.delivery) if script is not None else ()
-        return made if isinstance(made, syscalls.Outcome) else syscalls.Outcome(tuple(made or ()))
+        if isinstance(made, syscalls.Outcome):
+            return made
+        return syscalls.Outcome((*self._subscriptions(crank.vat, crank.delivery), *(made or ())))
+
+    def _subscriptions(self, vat: str, delivery: deliveries.Delivery) -> Iterable[syscalls.Subscribe]:
+        bodies: tuple[CapData, ...] = ()
+        match delivery:
+            case deliveries.Message():
+                bodies = (delivery.args,)
+            case deliveries.Notify():
+                bodies = tuple(settlement.data for settlement in delivery.settlements)
+        for vref in dict.fromkeys(slot for body in bodies for slot in body.slots):
+            if is_promise_vref(vref) and not is_vat_allocated(vref):
+                row = self.core.state.clist(vat).by_vref(vref)
+                if row is not None and self.core.state.promises[row.kref].decider != vat:
+                    yield syscalls.Subscribe(vref)
+
+    def restart(self, *, crash: bool = False) -> None:
+        """A new core over the same store: what a new process sees, after a crash only what was committed."""
+        if not crash:
+            self.effects += self.core.commit()
+        if self.path is not None:
+            self.backend.close()
+            self.backend = SqliteBackend(self.path, "none")
+        elif crash and self.backend._db.in_transaction:
+            self.backend._db.execute("ROLLBACK")
+        self.core = Core(self.backend, traced=True)
+
+    def verify(self) -> list[str]:
+        self.effects += self.core.commit()
+        return [str(problem) for problem in verify_connection(self.backend._db)]
+
+    def rows(self, *, without: Iterable[str] = ()) -> dict[str, list[tuple[Any, ...]]]:
+        """The whole store, table by table."""
+        self.core.state.write()
+        return {
+            name: sorted(self.backend._db.execute(f"SELECT * FROM {name}"), key=repr)
+            for name in (*MAPPINGS, "subscribers")
+            if name not in without
+        }
+
+    def count(self) -> dict[str, int]:
+        """How many rows each table has."""
+        return {name: len(rows) for name, rows in self.rows().items()}
 
     def do(self, name: str, *calls: syscalls.Syscall) -> list[tuple[str, deliveries.Delivery]]:
         """Have a vat make syscalls, on the occasion of an empty message, and run to rest."""

@@ -382,6 +382,9 @@ class Liar:
     @__class__.setter
     def __class__(self, _: Any) -> None: ...
 
+    def _interface_name(self) -> str:
+        return "Liar"
+
 
 class Evil:  # noqa: PLW1641 - its __hash__ is below
     def __repr__(self) -> str:

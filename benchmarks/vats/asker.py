@@ -1,0 +1,51 @@
+"""Drives a peer: one call from the host makes a whole repetition, so that the host is not measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.vats.answerer import Answerer
+from vats import Baggage, E, Exo, Ref, VatPowers
+
+
+class Asker(Exo):
+    """Its peer is the vat named `peer`."""
+
+    peer: Ref[Answerer]
+
+    async def bootstrap(self, vats: dict[str, Any], services: dict[str, Any]) -> None:
+        self.peer = vats["peer"]
+
+    async def ping(self, start: int, rounds: int) -> int:
+        """`rounds` round trips, one after the other; each sends what the last one brought."""
+        number = start
+        for _ in range(rounds):
+            number = await E(self.peer).ping(number)
+        return number
+
+    async def deposit(self, amount: int, rounds: int) -> int:
+        """`rounds` round trips, each of which changes a durable field."""
+        balance = 0
+        for _ in range(rounds):
+            balance = await E(self.peer).deposit(amount)
+        return balance
+
+    async def exchange(self, rows: list[dict[str, Any]], rounds: int) -> list[dict[str, Any]]:
+        """`rounds` round trips of one table, which the peer changes each time."""
+        for number in range(rounds):
+            rows = await E(self.peer).stamp(rows, number)
+        return rows
+
+    async def follow(self, start: int, chains: int) -> int:
+        """`chains` chains of ten messages, each to the promise of the one before; the sum of their ends."""
+        total = 0
+        for number in range(start, start + chains):
+            link = E(self.peer).first()
+            for _ in range(8):
+                link = E(link).next()
+            total += await E(link).place(number)
+        return total
+
+
+def build_root_object(vat_powers: VatPowers, parameters: dict[str, Any], baggage: Baggage) -> Asker:
+    return Asker()

@@ -1,0 +1,103 @@
+"""The commands, and what becomes of their errors: one line, and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from cyclopts import App, Parameter
+
+from ocap.cli.run import run_clusters
+from ocap.cli.verify import verify_file
+from ocap.legible import safe_text
+from ocap.protocol.errors import OcapError
+
+app = App(
+    name="ocap",
+    help="Run vats that talk by eventual messages and survive crashes.",
+    version=lambda: version("ocap"),
+    result_action="return_value",
+)
+
+
+@app.command
+def run(
+    cluster: Annotated[Path, Parameter(name="CLUSTER.toml")],
+    *,
+    db: Annotated[Path | None, Parameter(negative="")] = None,
+    log: Annotated[bool, Parameter(negative="")] = False,
+    log_json: Annotated[Path | None, Parameter(negative="")] = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Launch the subclusters of a file, or resume them, and run until nothing is left to do.
+
+    Prints what each subcluster's bootstrap returned. Ctrl-C stops cleanly; run it again with the
+    same --db and it goes on where it was.
+
+    Parameters
+    ----------
+    cluster
+        The TOML file that describes the subclusters.
+    db
+        Keep everything in this database file; made if it does not exist. Without it, nothing outlives the run.
+    log
+        Show the message traffic on standard error, a line for each delivery and syscall.
+    log_json
+        Append the message traffic to this file as JSON lines.
+    json
+        Print one line of JSON, {"NAME": RESULT, ...}.
+    """
+    return run_clusters(cluster, db=db, log=log, log_json=log_json, as_json=json)
+
+
+@app.command
+def verify(
+    file: Annotated[Path, Parameter(name="FILE")],
+    *,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Check every invariant of a database file, in use or not, without changing it.
+
+    Exits with 0 if all hold, 1 with a line for each that is broken, 2 if the file cannot be checked.
+
+    Parameters
+    ----------
+    file
+        The database file.
+    json
+        Print one line of JSON, {"problems": [...]}.
+    """
+    return verify_file(file, as_json=json)
+
+
+def run_app(arguments: list[str]) -> int:
+    """Run a command line.
+
+    Returns:
+        The exit code, as `ocap.cli` says.
+    """
+    logging.basicConfig(level=os.environ.get("OCAP_LOG_LEVEL", "WARNING"), format="ocap: %(message)s")
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except cyclopts.CycloptsError as error:
+        return _fail(f"{error} (see: ocap --help)")
+    except OcapError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        # Who read our output has gone; so has the wish for more of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _fail(reason: str) -> int:
+    print(f"ocap: {safe_text(' '.join(reason.split()))}", file=sys.stderr)
+    return 2

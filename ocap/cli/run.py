@@ -1,0 +1,139 @@
+"""`ocap run`: launch or resume the subclusters of a file, until nothing is left to do."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import trio
+
+from ocap.config import ClusterConfig, check_config, load_toml
+from ocap.host.inventory import Subcluster
+from ocap.host.kernel import Kernel
+from ocap.kernel.effects import Event
+from ocap.legible import as_text, safe_text, to_json
+from ocap.log import to_json_line, to_line
+from ocap.protocol.errors import ConfigError, LaunchError
+
+
+def run_clusters(path: Path, *, db: Path | None, log: bool, log_json: Path | None, as_json: bool) -> int:
+    """Run the subclusters of `path`; 1 if one of them failed.
+
+    Raises:
+        ConfigError: the file is wrong; nothing was changed.
+        StoreError: the database cannot be used.
+    """
+    configs = load_toml(path)
+    for name, config in configs.items():
+        try:
+            check_config(config, {})
+        except ConfigError as error:
+            raise ConfigError(str(path), f"subclusters.{name}.{error}") from None
+    try:
+        sink = None if log_json is None else log_json.open("a", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError("--log-json", f"{log_json}: {error.strerror}") from error
+    try:
+        kernel = Kernel(db, log=None)
+        kernel.observe(_Log(kernel, sink, everything=log), messages=log or sink is not None)
+        return trio.run(_run, kernel, configs, as_json)
+    finally:
+        if sink is not None:
+            sink.close()
+
+
+class _Log:
+    """Writes events where they were asked for."""
+
+    def __init__(self, kernel: Kernel, sink: IO[str] | None, *, everything: bool) -> None:
+        self._name_of = kernel.vat_name
+        self._sink = sink
+        self._everything = everything
+
+    def __call__(self, event: Event) -> None:
+        if self._everything or event.kind == "log":
+            print(to_line(event, self._name_of), file=sys.stderr)
+        if self._sink is not None:
+            self._sink.write(to_json_line(event, self._name_of) + "\n")
+
+
+class _Run:
+    """One run: which subclusters answered, which failed, which are awaited."""
+
+    def __init__(self, kernel: Kernel, configs: Mapping[str, ClusterConfig], report: Callable[[str, Any], None]) -> None:
+        self.kernel = kernel
+        self.configs = configs
+        self.report = report
+        self.awaited = set(configs)
+        self.failed = False
+
+    async def launch_or_resume(self, name: str, known: Mapping[str, Subcluster]) -> None:
+        try:
+            subcluster = known.get(name)
+            if subcluster is None:
+                subcluster = await self.kernel.launch_subcluster(self.configs[name])
+            self.report(name, subcluster.result)
+        except (ConfigError, LaunchError) as error:
+            self.fail(name, str(error).removeprefix(f"{name}: "))
+        self.awaited.discard(name)
+
+    def fail(self, name: str, reason: str) -> None:
+        self.failed = True
+        print(f"ocap: {safe_text(name)}: {safe_text(' '.join(reason.split()))}", file=sys.stderr)
+
+    async def until_done(self) -> None:
+        """Wait until the kernel is idle and nothing outside can wake it."""
+        while True:
+            await self.kernel.idle()
+            status = self.kernel.status()
+            if status["idle"] and not status["service_calls"]:
+                if not self.awaited:
+                    return
+                if status["unanswered"]:
+                    for name in sorted(self.awaited):
+                        self.fail(name, "bootstrap waits for an answer that nobody can give; the launch is undone")
+                    return
+            # Who was just answered has not run yet.
+            await trio.lowlevel.checkpoint()
+
+
+async def _run(kernel: Kernel, configs: Mapping[str, ClusterConfig], as_json: bool) -> int:
+    results: dict[str, Any] = {}
+
+    def report(name: str, result: Any) -> None:
+        results[name] = to_json(result)
+        if not as_json:
+            print(f"{safe_text(name)}: {as_text(result)}", flush=True)
+
+    interrupted = False
+    async with kernel, trio.open_nursery() as nursery:
+        work = _Run(kernel, configs, report)
+        known = {subcluster.name: subcluster for subcluster in kernel.get_subclusters()}
+        for name, subcluster in known.items():
+            if name in configs and subcluster.config != check_config(configs[name], {}):
+                text = "is resumed with the config it was launched with, which differs from the file's"
+                print(f"ocap: {safe_text(name)} {text}", file=sys.stderr)
+
+        async def watch_for_interrupt() -> None:
+            nonlocal interrupted
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for _ in signals:
+                    interrupted = True
+                    nursery.cancel_scope.cancel()
+                    return
+
+        nursery.start_soon(watch_for_interrupt)
+        for name in configs:
+            nursery.start_soon(work.launch_or_resume, name, known)
+        await work.until_done()
+        nursery.cancel_scope.cancel()
+    if as_json:
+        print(json.dumps(results))
+    if interrupted:
+        print("ocap: stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    return 1 if work.failed else 0
