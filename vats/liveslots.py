@@ -31,7 +31,7 @@ from ocap.protocol.deliveries import (
     RetireImports,
     StartVat,
 )
-from ocap.protocol.errors import DecodeError, NotPassableError
+from ocap.protocol.errors import DecodeError, NotPassableError, OversizeError
 from ocap.protocol.marshal import encode
 from ocap.protocol.passable import SHARED, Registry
 from ocap.protocol.syscalls import Exit, Outcome, Send, Subscribe, Syscall
@@ -291,7 +291,7 @@ class Liveslots:
                 "E works only inside the vat that holds the reference, in a behaviour or build_root_object"
             )
         try:
-            return encode([list(args), kwargs])
+            return self.encode([list(args), kwargs])
         except NotPassableError as error:
             path = (
                 error.path.replace("[0]", "args", 1)
@@ -299,6 +299,15 @@ class Liveslots:
                 else error.path.replace("[1]", "kwargs", 1)
             )
             raise NotPassableError(path, error.reason) from None
+
+    def encode(self, value: Any, where: str = "") -> tuple[bytes, list[Any]]:
+        """`marshal.encode`; too large for the whole crank's budget is a fault, not a mistake to mend."""
+        try:
+            return encode(value, where)
+        except OversizeError as error:
+            if self._body_bytes + error.size > self._budget.body_bytes:
+                self.turns.raise_fault(f"sent more than {self._budget.body_bytes} bytes in one crank")
+            raise
 
     def send(self, target: str, method: str, body: bytes, references: list[Any], result: VatPromise | None) -> None:
         """Send through the kernel. Settled promises among the arguments are resolved right after."""
@@ -376,7 +385,7 @@ class Liveslots:
         assert isinstance(result, VatPromise)
         if not spawned and type(value) not in SCALARS and type(value) is not VatPromise:
             try:
-                body, references = encode(value, "result")
+                body, references = self.encode(value, "result")
                 value = self.slots.decode_copy(body, references)
             except (NotPassableError, DecodeError) as error:
                 self.fail(result, error)
@@ -426,7 +435,7 @@ class Liveslots:
             self.turns.raise_fault(f"sent more than {self._budget.body_bytes} bytes in one crank")
 
     def to_capdata(self, value: Any, where: str) -> CapData:
-        body, references = encode(value, where)
+        body, references = self.encode(value, where)
         settled: list[VatPromise] = []
         slots = tuple([self.slots.export(x, settled) for x in references])
         if settled:

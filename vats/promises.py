@@ -165,7 +165,7 @@ class Promises:
 
     def _settlement(self, vpid: str, is_rejected: bool, value: Any, settled: list[VatPromise]) -> Settlement:
         try:
-            body, references = encode(value, "result")
+            body, references = self._vat.encode(value, "result")
         except NotPassableError as error:
             # The promise must settle all the same: who waits learns that its value cannot be sent.
             is_rejected = True

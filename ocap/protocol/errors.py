@@ -46,6 +46,19 @@ class NotPassableError(OcapError, TypeError):
         return f"{self.path}: {self.reason}" if self.path else self.reason
 
 
+class OversizeError(NotPassableError):
+    """A value is passable but too large to be sent or stored in one piece. The sender's fault.
+
+    Attributes:
+        size: its bytes, encoded.
+    """
+
+    def __init__(self, path: str, reason: str, size: int) -> None:
+        super().__init__(path, reason)
+        self.args = (path, reason, size)
+        self.size = size
+
+
 class RemoteError(OcapError, RuntimeError):
     """A behaviour in another vat raised something that is not a builtin.
 
@@ -130,5 +143,5 @@ class StoreFailedError(StoreError):
 
 CROSSING: dict[str, type[Exception]] = {
     cls.__name__: cls
-    for cls in (ConfigError, NotPassableError, DisconnectedError, VatTerminatedError, ObjectGoneError, LaunchError)
+    for cls in (ConfigError, NotPassableError, OversizeError, DisconnectedError, VatTerminatedError, ObjectGoneError, LaunchError)
 }

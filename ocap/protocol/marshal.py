@@ -32,7 +32,7 @@ import attrs
 import cbor2
 
 from ocap.protocol.capdata import TAG_OBJECT, TAG_PROMISE, CapData
-from ocap.protocol.errors import CROSSING, DecodeError, NotPassableError, RemoteError
+from ocap.protocol.errors import CROSSING, DecodeError, NotPassableError, OversizeError, RemoteError
 from ocap.protocol.passable import SHARED, Registry, passable_name
 
 MAX_BODY = 4 * 1024 * 1024
@@ -311,7 +311,8 @@ def encode(value: Any, where: str = "") -> tuple[bytes, list[Any]]:
     except Exception as error:  # the value's own code may raise anything: a property, a time zone
         raise NotPassableError(where, f"cannot be encoded: {error}") from error
     if len(body) > MAX_BODY:
-        raise NotPassableError(where, f"{len(body)} bytes are over the limit of {MAX_BODY}; send it in parts")
+        reason = f"{len(body)} bytes are over the limit of {MAX_BODY}; send it in parts"
+        raise OversizeError(where, reason, len(body))
     return body, encoder.references
 
 
