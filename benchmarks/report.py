@@ -84,10 +84,16 @@ def profile_to_json(profile: Profile) -> str:
 def _case(m: Measurement) -> dict[str, Any]:
     ratio, least, greatest = m.of(lambda r: r.ratio)
     return {
-        **{"case": m.task.case, "store": m.task.store, "unit": m.unit},
-        **{"ratio": ratio, "ratio_least": least, "ratio_greatest": greatest},
-        **{"value": m.of(lambda r: r.value)[0], "anchor": m.of(lambda r: r.anchor)[0]},
-        **{"gc_share": m.of(lambda r: r.gc_seconds / r.seconds)[0], "syncs": m.syncs},
+        "case": m.task.case,
+        "store": m.task.store,
+        "unit": m.unit,
+        "ratio": ratio,
+        "ratio_least": least,
+        "ratio_greatest": greatest,
+        "value": m.of(lambda r: r.value)[0],
+        "anchor": m.of(lambda r: r.anchor)[0],
+        "gc_share": m.of(lambda r: r.gc_seconds / r.seconds)[0],
+        "syncs": m.syncs,
         "repetitions": [asdict(repetition) for repetition in m.repetitions],
     }
 

@@ -190,7 +190,8 @@ class Core:
         return number
 
     def _end(self) -> None:
-        self.lifecycle.conclude_launches()
+        if self.lifecycle.launching:
+            self.lifecycle.conclude_launches()
         self.counts.settle_accounts()
         self._keep()
 

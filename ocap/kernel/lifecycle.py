@@ -96,7 +96,7 @@ class Lifecycle:
         return keeper
 
     def set_vat(self, row: VatRow, field: str, value: object) -> None:
-        self._state.vats.set(row.id, row, field, value)
+        setattr(self._state.vats.edit(row.id, row), field, value)
 
     # ---- launch -------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Lifecycle:
                 self._concluded(result)
                 row = self._state.subclusters[subcluster]
                 if promise.state == "fulfilled":
-                    self._state.subclusters.set(subcluster, row, "state", "running")
+                    self._state.subclusters.edit(subcluster, row).state = "running"
                 else:
                     self.terminate_subcluster(row)
 

@@ -38,20 +38,16 @@ class Promises:
         self.cause = 0
 
     def set_decider(self, promise: PromiseRow, decider: VatId | None) -> None:
-        self._state.promises.set(promise.kref, promise, "decider", decider)
+        self._state.promises.edit(promise.kref, promise).decider = decider
 
     def subscribe(self, promise: PromiseRow, subscriber: str) -> None:
         """Tell `subscriber` (a vat, or the kref of a follower) when `promise` settles."""
         if promise.data is not None:
             self._notify(promise, subscriber)
         elif subscriber not in promise.subscribers:
-            self._state.journal.note(self._take_back, promise, subscriber)
-            promise.subscribers[subscriber] = None
-            self._state.promises.touch(promise.kref)
-
-    def _take_back(self, promise: PromiseRow, subscriber: str) -> None:
-        del promise.subscribers[subscriber]
-        self._state.promises.touch(promise.kref)
+            subscribers = self._state.promises.edit(promise.kref, promise).subscribers
+            self._state.journal.note(subscribers.__delitem__, subscriber)
+            subscribers[subscriber] = None
 
     def unsubscribe(self, promise: PromiseRow, subscriber: str) -> None:
         if subscriber in promise.subscribers:
@@ -72,13 +68,14 @@ class Promises:
             kref = promise.kref
             assert promise.data is None, kref
             self._counts.incref_slots(data)
-            rows.set(kref, promise, "data", data)
-            rows.set(kref, promise, "state", "rejected" if rejected else "fulfilled")
-            rows.set(kref, promise, "decider", None)
+            rows.edit(kref, promise)
+            promise.data = data
+            promise.state = "rejected" if rejected else "fulfilled"
+            promise.decider = None
             if promise.target is not None:
                 self.unsubscribe(rows[promise.target], kref)  # unless that is what settled
                 self._counts.decref(promise.target)
-                rows.set(kref, promise, "target", None)
+                promise.target = None
             subscribers = promise.subscribers
             if subscribers:
                 self._set_subscribers(promise, {})
@@ -99,9 +96,10 @@ class Promises:
             self.settle(promise, end.state == "rejected", end.data)
             return
         rows, kref = self._state.promises, promise.kref
-        rows.set(kref, promise, "state", "forwarded")
-        rows.set(kref, promise, "decider", None)
-        rows.set(kref, promise, "target", end.kref)
+        rows.edit(kref, promise)
+        promise.state = "forwarded"
+        promise.decider = None
+        promise.target = end.kref
         self._counts.incref(end.kref)
         # Subscribers stay with the follower, which is itself told of the other's settlement.
         self.subscribe(end, kref)
@@ -112,4 +110,4 @@ class Promises:
         self._state.queue.push(Notify(VatId(vat), promise.kref, self.cause))
 
     def _set_subscribers(self, promise: PromiseRow, subscribers: dict[str, None]) -> None:
-        self._state.promises.set(promise.kref, promise, "subscribers", subscribers)
+        self._state.promises.edit(promise.kref, promise).subscribers = subscribers

@@ -31,17 +31,18 @@ class Refcounts:
     def incref(self, kref: str) -> None:
         """One more holder that can reach `kref`."""
         if is_promise_kref(kref):
-            promise = self._state.promises[kref]
-            self._state.promises.set(kref, promise, "refs", promise.refs + 1)
+            promises = self._state.promises
+            promises.edit(kref, promises[kref]).refs += 1
         else:
             self.adjust(kref, +1, +1)
 
     def decref(self, kref: str) -> None:
         """One holder that could reach `kref` less."""
         if is_promise_kref(kref):
-            promise = self._state.promises[kref]
+            promises = self._state.promises
+            promise = promises.edit(kref, promises[kref])
             assert promise.refs > 0, kref
-            self._state.promises.set(kref, promise, "refs", promise.refs - 1)
+            promise.refs -= 1
             if promise.refs == 0:
                 self._state.maybe_free[kref] = None
         else:
@@ -58,11 +59,9 @@ class Refcounts:
     def adjust(self, kref: str, reachable: int, recognizable: int) -> None:
         """Change an object's counts."""
         objects = self._state.objects
-        row = objects[kref]
-        if reachable:
-            objects.set(kref, row, "reachable", row.reachable + reachable)
-        if recognizable:
-            objects.set(kref, row, "recognizable", row.recognizable + recognizable)
+        row = objects.edit(kref, objects[kref])
+        row.reachable += reachable
+        row.recognizable += recognizable
         assert 0 <= row.reachable <= row.recognizable, (kref, row.reachable, row.recognizable)
         if row.reachable == 0 and (reachable < 0 or row.recognizable == 0):
             self._state.maybe_free[kref] = None
@@ -86,9 +85,8 @@ class Refcounts:
         if promise.data is not None:
             self.decref_slots(promise.data)
         if promise.target is not None:
-            followed = self._state.promises[promise.target]
-            others = {s: None for s in followed.subscribers if s != promise.kref}
-            self._state.promises.set(followed.kref, followed, "subscribers", others)
+            followed = self._state.promises.edit(promise.target, self._state.promises[promise.target])
+            followed.subscribers = {s: None for s in followed.subscribers if s != promise.kref}
             self.decref(promise.target)
         self._state.promises.delete(promise.kref)
         self._state.queue.forget(promise.kref)

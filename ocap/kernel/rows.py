@@ -1,7 +1,6 @@
 """The rows of the kernel's tables, as they stand in memory.
 
-A row is mutable, and only `Table.set` changes it. What a field refers to is counted: see
-`refcounts`.
+A row is mutable: `Table.edit` first, then assign. What a field refers to is counted: see `refcounts`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,18 @@ GcKind = Literal["drop_export", "retire_export", "retire_import"]
 
 
 @define(eq=False)
-class ObjectRow:
+class Row:
+    """What rows have in common.
+
+    Attributes:
+        unit: the last unit of work whose journal has this row as it was before.
+    """
+
+    unit: int = field(default=0, init=False, repr=False)
+
+
+@define(eq=False)
+class ObjectRow(Row):
     """An object: who exports it, and how many can reach or merely recognise it."""
 
     kref: Kref
@@ -31,7 +41,7 @@ class ObjectRow:
 
 
 @define(eq=False)
-class PromiseRow:
+class PromiseRow(Row):
     """A promise. Unresolved, its decider settles it; None while a queued message carries it."""
 
     kref: Kref
@@ -55,7 +65,7 @@ class ClistRow:
 
 
 @define(eq=False)
-class VatRow:
+class VatRow(Row):
     """A vat. Its `root` and the slots of its `parameters` are counted references."""
 
     id: VatId
@@ -74,7 +84,7 @@ class VatRow:
 
 
 @define(eq=False)
-class SubclusterRow:
+class SubclusterRow(Row):
     """A subcluster. `result` is the promise for what bootstrap returned, a counted reference."""
 
     id: SubclusterId

@@ -19,7 +19,7 @@ from ocap.kernel.gc_actions import GcActions, GcKey
 from ocap.kernel.journal import Journal
 from ocap.kernel.queue import Queue, QueueRow
 from ocap.kernel.rows import DeadLetterRow, ObjectRow, PromiseRow, SubclusterRow, VatRow
-from ocap.kernel.tables import CACHE_LIMIT, Backend, Table
+from ocap.kernel.tables import CACHE_LIMIT, Backend, RowTable, T, Table
 from ocap.protocol.refs import Kref, SubclusterId, VatId, object_kref, promise_kref, subcluster_id, vat_id
 
 Changes = dict[str, list[tuple[Any, Any]]]
@@ -35,10 +35,13 @@ class State:
         def table(name: str) -> Table[Any, Any]:
             return Table(journal, lambda key: backend.load(name, key))
 
-        self.objects: Table[str, ObjectRow] = table("objects")
-        self.promises: Table[str, PromiseRow] = table("promises")
-        self.vats: Table[str, VatRow] = table("vats")
-        self.subclusters: Table[str, SubclusterRow] = table("subclusters")
+        def rows(name: str, kind: type[T]) -> RowTable[str, T]:
+            return RowTable(journal, lambda key: backend.load(name, key), kind)
+
+        self.objects = rows("objects", ObjectRow)
+        self.promises = rows("promises", PromiseRow)
+        self.vats = rows("vats", VatRow)
+        self.subclusters = rows("subclusters", SubclusterRow)
         self.dead_letters: Table[int, DeadLetterRow] = table("dead_letters")
         self.services: Table[str, Kref] = table("services")
         gc_rows: Table[GcKey, bool] = table("gc_actions")

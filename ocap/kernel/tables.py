@@ -15,14 +15,18 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
+
+import attrs
 
 from ocap.kernel.items import Item
 from ocap.kernel.journal import Journal
-from ocap.kernel.rows import ClistRow
+from ocap.kernel.rows import ClistRow, Row
 
 K = TypeVar("K")
 R = TypeVar("R")
+T = TypeVar("T", bound=Row)
 
 CACHE_LIMIT = 500_000
 """Rows kept in memory after a commit, all tables together: some 200 MB."""
@@ -76,9 +80,11 @@ class Table(Generic[K, R]):
 
     def __getitem__(self, key: K) -> R:
         """The row that must be there: its absence would be the kernel's own mistake."""
-        row = self.get(key)
+        row = self._rows.get(key)
         if row is None:
-            raise KeyError(key)
+            row = self.get(key)
+            if row is None:
+                raise KeyError(key)
         return row
 
     def insert(self, key: K, row: R) -> None:
@@ -109,21 +115,8 @@ class Table(Generic[K, R]):
         self._journal.note(self._restore, key, self._rows[key])
         self._restore(key, None)
 
-    def set(self, key: K, row: R, field: str, value: Any) -> None:
-        self._journal.note(self._restore_field, key, row, field, getattr(row, field))
-        setattr(row, field, value)
-        self._dirty[key] = None
-
-    def touch(self, key: K) -> None:
-        """The row was changed in place, and whoever did it notes the inverse."""
-        self._dirty[key] = None
-
     def _restore(self, key: K, row: R | None) -> None:
         self._rows[key] = row
-        self._dirty[key] = None
-
-    def _restore_field(self, key: K, row: R, field: str, value: Any) -> None:
-        setattr(row, field, value)
         self._dirty[key] = None
 
     def _forget_key(self, key: K) -> None:
@@ -151,3 +144,32 @@ class Table(Generic[K, R]):
     def clear(self) -> None:
         """Between cranks, with nothing dirty: let go of all rows."""
         self._rows.clear()
+
+
+class RowTable(Table[K, T]):
+    """A table whose rows are changed in place: `edit`, then assign."""
+
+    __slots__ = ("_fields", "_fields_of")
+
+    def __init__(self, journal: Journal, load: Callable[[K], T | None], kind: type[T]) -> None:
+        super().__init__(journal, load)
+        self._fields = [it.name for it in attrs.fields(kind) if it.name != "unit"]
+        self._fields_of: Callable[[T], tuple[Any, ...]] = attrgetter(*self._fields)
+
+    def insert(self, key: K, row: T) -> None:
+        row.unit = self._journal.unit  # undoing the insertion undoes every later change
+        super().insert(key, row)
+
+    def edit(self, key: K, row: T) -> T:
+        """Before fields of `row` are assigned: the journal keeps it as it is. Gives the row back."""
+        unit = self._journal.unit
+        if row.unit != unit:
+            row.unit = unit
+            self._journal.note(self._restore_fields, key, row, self._fields_of(row))
+        self._dirty[key] = None
+        return row
+
+    def _restore_fields(self, key: K, row: T, values: tuple[Any, ...]) -> None:
+        for name, value in zip(self._fields, values, strict=True):
+            setattr(row, name, value)
+        self._dirty[key] = None

@@ -63,7 +63,7 @@ class VatKeeper:
         row = self.clist.by_kref(kref)
         if row is None:
             number = self.row.next_import
-            self._state.vats.set(self.row.id, self.row, "next_import", number + 1)
+            self._state.vats.edit(self.row.id, self.row).next_import = number + 1
             vref = imported(Kref(kref), number)
             self.clist.add(Kref(kref), vref)
             self._counts.incref(kref)
@@ -314,8 +314,9 @@ class VatKeeper:
     def orphan(self, row: ClistRow, export: ObjectRow, why: str) -> Kref:
         """Take an object from its owner; who holds it keeps its identity and no more."""
         self._forget(row)
-        self._state.objects.set(export.kref, export, "owner", None)
-        self._state.objects.set(export.kref, export, "gone", why)
+        self._state.objects.edit(export.kref, export)
+        export.owner = None
+        export.gone = why
         if export.reachable == 0:
             self._state.maybe_free[export.kref] = None
         return export.kref

@@ -24,7 +24,7 @@ from ocap.ring.workers import Workers
 GROUP_CRANKS = 256
 """Cranks in one commit at most: beyond some hundred the cost of a commit is lost in theirs."""
 
-GROUP_SECONDS = 0.010
+GROUP_SECONDS = 0.020
 """Age of the oldest uncommitted crank at most; what a host may wait longer for its answer."""
 
 BREATHE = 32

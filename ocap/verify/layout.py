@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import apsw
 
@@ -23,14 +24,20 @@ def file_is_sound(db: apsw.Connection) -> Iterator[Finding]:
 
 def tables_are_ours(db: apsw.Connection) -> Iterator[Finding]:
     """The tables and indexes are those of this version, to the letter, and no others."""
-    model = apsw.Connection(":memory:")
-    for _ in model.execute(TABLES):
-        pass
-    ours, found = _layout(model), _layout(db)
-    model.close()
+    ours, found = _our_layout(), _layout(db)
     for name in sorted(ours.keys() | found.keys()):
         if ours.get(name) != found.get(name):
             yield name, ours.get(name, "nothing of this name"), found.get(name, "nothing")
+
+
+@cache
+def _our_layout() -> dict[str, str]:
+    model = apsw.Connection(":memory:")
+    for _ in model.execute(TABLES):
+        pass
+    layout = _layout(model)
+    model.close()
+    return layout
 
 
 def _layout(db: apsw.Connection) -> dict[str, str]:

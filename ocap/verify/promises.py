@@ -125,7 +125,7 @@ def settled_are_told(db: apsw.Connection) -> Iterator[Finding]:
     yield from db.execute(
         """
         SELECT c.vat || ' ' || c.vref, 'a queued notify of ' || c.kref || ', which is ' || p.state, 'none'
-        FROM promises p JOIN clist c ON c.kref = p.kref JOIN vats v ON v.id = c.vat
+        FROM promises p CROSS JOIN clist c ON c.kref = p.kref JOIN vats v ON v.id = c.vat
         WHERE p.state IN ('fulfilled', 'rejected') AND v.state <> 'terminated' AND v.id <> 'host'
             AND (c.vat, c.kref) NOT IN (SELECT vat, target FROM queue WHERE kind = 'notify' AND vat NOT NULL
                 AND target NOT NULL)
