@@ -85,8 +85,6 @@ def _fields(operation: Operation) -> dict[str, Any]:
             return {"promise": operation.promise, "to": operation.to}
         case syscalls.Exit():
             return {"is_failure": operation.is_failure, "data": shown(operation.data)}
-        case deliveries.BringOutYourDead():
-            return {}
     return {"refs": list(operation.vrefs)}
 
 

@@ -218,6 +218,7 @@ class Liveslots:
             case RetireImports():
                 pass  # what only recognises an import are weak collections
             case BringOutYourDead():
+                self.slots.suspect(delivery.vrefs)
                 reap(self)
 
     # Start

@@ -220,6 +220,10 @@ class Slots:
         """Whether the kernel reaches a durable object."""
         return vref in self._reached or self._vat.store.get(b"x" + vref.encode()) == _REACHABLE
 
+    def suspect(self, vrefs: tuple[str, ...]) -> None:
+        """Imports the kernel asks about: an earlier incarnation may have held them."""
+        self.possibly_dead.update(dict.fromkeys(vrefs))
+
     def bury(self) -> None:
         """Forget the entries of what died; its vrefs become possibly dead. Emits nothing."""
         while self._dead:

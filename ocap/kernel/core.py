@@ -326,7 +326,7 @@ class Core:
         kernel_side = deliveries.StartVat(row.incarnation, row.parameters)
         delivery = deliveries.StartVat(row.incarnation, keeper.data_to_vat(row.parameters))
         self.running.add(row.id)
-        self.collector.started(row.id)
+        self.collector.started(row.id, row.incarnation)
         return self._deliver(number, cause, row.id, kernel_side, delivery, item)
 
     def _terminate_crank(self, item: TerminateVat) -> Crank:

@@ -37,11 +37,14 @@ class Collector:
         self._actions = actions
         self._dirt: dict[str, int] = {}
         self._reap: dict[str, None] = {}
+        self._audits: dict[str, str] = {}  # by vat, the last import it was asked about
 
-    def started(self, vat: str) -> None:
+    def started(self, vat: str, incarnation: int) -> None:
         """A worker runs the vat now: what waited for that can be told."""
         self._dirt[vat] = 0
-        if self._actions.of(vat):
+        if incarnation > 0:
+            self._audits[vat] = ""
+        if self._actions.wait_for(vat):
             self._actions.active[vat] = None
 
     def count_delivery(self, vat: str) -> None:
@@ -66,15 +69,26 @@ class Collector:
             vat = next(iter(self._reap))
             del self._reap[vat]
             if vat in running:
-                return VatId(vat), deliveries.BringOutYourDead(), deliveries.BringOutYourDead()
+                krefs, vrefs = self._audit(keeper(vat))
+                return VatId(vat), deliveries.BringOutYourDead(krefs), deliveries.BringOutYourDead(vrefs)
         return None
+
+    def _audit(self, keeper: VatKeeper) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Imports that an earlier incarnation may have left: the next ones to ask the vat about."""
+        vat = keeper.row.id
+        after = self._audits.pop(vat, None)
+        if after is None:
+            return (), ()
+        rows = keeper.imports(after, GC_BATCH)
+        if len(rows) == GC_BATCH:
+            self._audits[vat] = rows[-1].kref
+        return tuple([row.kref for row in rows]), tuple([row.vref for row in rows])
 
     def _next_action(self, keeper: VatKeeper) -> Work | None:
         vat = keeper.row.id
         for kind in KINDS:
-            krefs = sorted((kref for k, kref in self._actions.of(vat) if k == kind), key=sort_key)[:GC_BATCH]
             told = []
-            for kref in krefs:
+            for kref in sorted(self._actions.first(vat, kind, GC_BATCH), key=sort_key):
                 self._actions.remove(vat, kind, kref)
                 vref = keeper.take_gc_action(kind, kref)
                 if vref is not None:

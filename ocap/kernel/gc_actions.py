@@ -6,6 +6,7 @@ Owns the set, by vat. `refcounts` adds to it, `gc` takes from it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 from ocap.kernel.journal import Journal
 from ocap.kernel.rows import GcKind
@@ -18,44 +19,54 @@ KINDS: tuple[GcKind, ...] = ("drop_export", "retire_export", "retire_import")
 
 
 class GcActions:
-    """What vats are to be told: a set of (vat, kind, kref), by vat."""
+    """What vats are to be told: a set of (vat, kind, kref), by vat and kind."""
 
     def __init__(self, journal: Journal, rows: Table[GcKey, bool], load: Callable[[str], list[tuple[str, str]]]) -> None:
         self._journal = journal
         self._rows = rows
         self._load = load
-        self._by_vat: dict[str, dict[tuple[str, str], None]] = {}
+        self._by_vat: dict[str, dict[str, dict[str, None]]] = {}
         self.active: dict[str, None] = {}
         """Vats that may have actions waiting, as far as is known without asking the store."""
 
     def add(self, vat: str, kind: str, kref: str) -> None:
-        actions = self.of(vat)
-        if (kind, kref) not in actions:
+        actions = self._of(vat)[kind]
+        if kref not in actions:
             self._rows.insert((vat, kind, kref), True)
-            self._journal.note(actions.pop, (kind, kref))
-            actions[kind, kref] = None
+            self._journal.note(actions.pop, kref)
+            actions[kref] = None
         self.active[vat] = None
 
     def remove(self, vat: str, kind: str, kref: str) -> None:
-        actions = self.of(vat)
+        actions = self._of(vat)[kind]
         self._rows.replace((vat, kind, kref), True, None)
-        self._journal.note(actions.__setitem__, (kind, kref), None)
-        del actions[kind, kref]
+        self._journal.note(actions.__setitem__, kref, None)
+        del actions[kref]
 
-    def of(self, vat: str) -> dict[tuple[str, str], None]:
-        actions = self._by_vat.get(vat)
-        if actions is None:
-            actions = self._by_vat[vat] = dict.fromkeys(self._load(vat))
-        return actions
+    def first(self, vat: str, kind: str, limit: int) -> list[str]:
+        """Some of what the vat is to be told, the longest waiting first."""
+        return list(islice(self._of(vat)[kind], limit))
+
+    def wait_for(self, vat: str) -> bool:
+        """Whether anything waits to be told to the vat."""
+        return any(self._of(vat).values())
 
     def discard(self, vat: str, kref: str) -> None:
         """The vat's entry for `kref` goes: there is nothing more to tell about it."""
-        actions = self.of(vat)
-        for kind in KINDS:
-            if (kind, kref) in actions:
+        for kind, actions in self._of(vat).items():
+            if kref in actions:
                 self.remove(vat, kind, kref)
 
     def clear(self, vat: str) -> None:
         """The vat is dead: there is nobody to tell."""
-        for kind, kref in list(self.of(vat)):
-            self.remove(vat, kind, kref)
+        for kind, actions in self._of(vat).items():
+            for kref in list(actions):
+                self.remove(vat, kind, kref)
+
+    def _of(self, vat: str) -> dict[str, dict[str, None]]:
+        actions = self._by_vat.get(vat)
+        if actions is None:
+            actions = self._by_vat[vat] = {kind: {} for kind in KINDS}
+            for kind, kref in self._load(vat):
+                actions[kind][kref] = None
+        return actions

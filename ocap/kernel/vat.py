@@ -112,6 +112,12 @@ class VatKeeper:
             self._retire_promise(kpid)
         return kernel_side, deliveries.Notify(tuple(vat_side))
 
+    def imports(self, after: str, limit: int) -> list[ClistRow]:
+        """Reachable imports of objects, in the order of the text of their krefs."""
+        self._state.write()
+        found = map(self.clist.by_kref, self._state.backend.imports_after(self.row.id, after, limit))
+        return [row for row in found if row is not None]
+
     def take_gc_action(self, kind: str, kref: str) -> Vref | None:
         """Do the kernel's part of a GC action; the vref to tell the vat, None if it is stale."""
         row, thing = self.clist.by_kref(kref), self._state.objects[kref]

@@ -72,7 +72,13 @@ class RetireImports:
 
 @frozen
 class BringOutYourDead:
-    """Report what the vat no longer holds. Runs no user code."""
+    """Report what the vat no longer holds. Runs no user code.
+
+    Attributes:
+        vrefs: imports that an earlier incarnation may have left behind, to be looked at too.
+    """
+
+    vrefs: tuple[str, ...] = ()
 
 
 Delivery = StartVat | Message | Notify | DropExports | RetireExports | RetireImports | BringOutYourDead

@@ -210,7 +210,7 @@ _FORMS = (
     _Form(4, deliveries.DropExports, _REFS),
     _Form(5, deliveries.RetireExports, _REFS),
     _Form(6, deliveries.RetireImports, _REFS),
-    _Form(7, deliveries.BringOutYourDead),
+    _Form(7, deliveries.BringOutYourDead, _REFS),
     # syscalls
     _Form(10, syscalls.Send, _TEXT, _TEXT, _DATA, _maybe(_TEXT)),
     _Form(11, syscalls.Subscribe, _TEXT),

@@ -190,6 +190,10 @@ class SqliteBackend:
     def clist_rows(self, vat: str, which: str, limit: int) -> list[str]:
         return self._column(f"SELECT kref FROM clist WHERE vat = ? AND {_WHICH[which]} LIMIT ?", vat, limit)
 
+    def imports_after(self, vat: str, kref: str, limit: int) -> list[str]:
+        query = "SELECT kref FROM clist WHERE vat = ? AND kref > ? AND vref GLOB 'o-*' AND reachable ORDER BY kref LIMIT ?"
+        return self._column(query, vat, kref, limit)
+
     def importers(self, kref: str) -> list[str]:
         return self._column("SELECT vat FROM clist WHERE kref = ? ORDER BY vat", kref)
 

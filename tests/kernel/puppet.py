@@ -57,6 +57,30 @@ def value_of(capdata: CapData) -> Any:
     return Decoder(lambda slot, _: slot, lambda slot: slot).decode(capdata)
 
 
+def _bootstrapped(delivery: deliveries.Delivery) -> Iterable[syscalls.Syscall]:
+    """A vat without a script answers `bootstrap`, which concludes the launch, and nothing else."""
+    if isinstance(delivery, deliveries.Message) and delivery.method == "bootstrap" and delivery.result is not None:
+        yield resolve((delivery.result, data()))
+
+
+def messages(seen: Iterable[tuple[str, deliveries.Delivery]]) -> list[tuple[str, str]]:
+    """The messages among deliveries: to whom, and which method."""
+    return [(name, delivery.method) for name, delivery in seen if isinstance(delivery, deliveries.Message)]
+
+
+def told(seen: Iterable[tuple[str, deliveries.Delivery]], name: str) -> list[Settlement]:
+    """What `name` was notified of."""
+    batches = [d.settlements for who, d in seen if who == name and isinstance(d, deliveries.Notify)]
+    return [settlement for batch in batches for settlement in batch]
+
+
+def rejection(seen: Iterable[tuple[str, deliveries.Delivery]], name: str, vref: str) -> Any:
+    """What `name` was told `vref` was rejected with."""
+    (settlement,) = [settlement for settlement in told(seen, name) if settlement.promise == vref]
+    assert settlement.rejected
+    return value_of(settlement.data)
+
+
 worlds: list[World] = []
 """Those of the current test."""
 
@@ -103,8 +127,8 @@ class World:
         assert crank.delivery is not None
         name = next((n for n, vat in self.vats.items() if vat == crank.vat), crank.vat)
         self.seen.append((name, crank.delivery))
-        script = self.scripts.get(crank.vat)
-        made = script(crank.delivery) if script is not None else ()
+        script = self.scripts.get(crank.vat, _bootstrapped)
+        made = script(crank.delivery)
         if isinstance(made, syscalls.Outcome):
             return made
         return syscalls.Outcome((*self._subscriptions(crank.vat, crank.delivery), *(made or ())))
@@ -121,6 +145,14 @@ class World:
                 row = self.core.state.clist(vat).by_vref(vref)
                 if row is not None and self.core.state.promises[row.kref].decider != vat:
                     yield syscalls.Subscribe(vref)
+
+    def asked(self, name: str) -> str:
+        """The result of the last message that `name` got: a promise it decides."""
+        for who, delivery in reversed(self.seen):
+            if who == name and isinstance(delivery, deliveries.Message):
+                assert delivery.result is not None
+                return delivery.result
+        raise AssertionError(f"{name} was asked nothing")
 
     def restart(self, *, crash: bool = False) -> None:
         """A new core over the same store: what a new process sees, after a crash only what was committed."""

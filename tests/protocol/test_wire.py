@@ -37,7 +37,7 @@ GOLDEN = [
     (DropExports(("o+1", "o+2")), "82048263" + b"o+1".hex() + "63" + b"o+2".hex()),
     (deliveries.RetireExports(("o+1",)), "82058163" + b"o+1".hex()),
     (deliveries.RetireImports(("o-1",)), "82068163" + b"o-1".hex()),
-    (BringOutYourDead(), "8107"),
+    (BringOutYourDead(("o-3",)), "82078163" + "6f2d33"),
     (Send("o-1", "hi", DATA), "850a63" + b"o-1".hex() + "626869" + WIRE_DATA + "f6"),
     (Send("o-1", "hi", DATA, "p+1"), "850a63" + b"o-1".hex() + "626869" + WIRE_DATA + "63" + b"p+1".hex()),
     (Subscribe("p-3"), "820b63" + b"p-3".hex()),
