@@ -200,7 +200,9 @@ class DurableStates:
         counter = self._instances.get(kind)
         if counter is None:
             counter = self._instances[kind] = Counter(self._vat.store, f"d{kind}")
-        return refs.durable_export(kind, counter.allocate())
+        vref = refs.durable_export(kind, counter.allocate())
+        self._vat.pillars.touch(vref)
+        return vref
 
     def reanimate(self, vref: str) -> DurableExo:
         """A representative of a stored object. Reads nothing: the state comes with the first access.

@@ -41,6 +41,7 @@ from vats.budget import Budget, CrankFaultError
 from vats.durable import STORE_KIND, DurableExo, DurableStates
 from vats.exo import Exo
 from vats.mishaps import describe, strip, traceback_text
+from vats.pillars import Pillars
 from vats.powers import VatPowers
 from vats.promise import FULFILLED, PENDING, REJECTED, VatPromise
 from vats.promises import Mail, Promises
@@ -86,6 +87,7 @@ class Liveslots:
         self.store = Vatstore(port, budget.store_bytes, self.turns.raise_fault)
         self.rows = Rows(self)
         self.states = DurableStates(self)
+        self.pillars = Pillars(self)
         self.slots = Slots(self, registry)
         self.promises = Promises(self)
         self._load = load
@@ -99,6 +101,7 @@ class Liveslots:
         self._body_bytes = 0
         self._complaints: list[tuple[str, str]] = []
         self._exit: Exit | None = None
+        self._is_reaping = False
         self._answering: set[str] = set()  # results of behaviours under way, without a promise object
         self._imported: list[str] = []  # promises first seen in this delivery, to subscribe to
 
@@ -219,7 +222,7 @@ class Liveslots:
                 pass  # what only recognises an import are weak collections
             case BringOutYourDead():
                 self.slots.suspect(delivery.vrefs)
-                reap(self)
+                self._is_reaping = reap(self)
 
     # Start
 
@@ -228,6 +231,7 @@ class Liveslots:
             raise CrankFaultError("started twice: an incarnation starts once")
         self._incarnation = delivery.incarnation
         self.states.load_kinds()
+        self.slots.suspect(self.pillars.load())
         self._baggage = Baggage._ocap_at(self, _BAGGAGE)
         self.slots.register(self._baggage)
         parameters = self.slots.decode(delivery.parameters)
@@ -473,6 +477,7 @@ class Liveslots:
         except NotPassableError as error:
             raise CrankFaultError(f"changed in place into what cannot be stored: {error}") from None
         self.slots.bury()
+        self.pillars.settle()
         if self._exit is not None:
             self.syscall(self._exit, len(self._exit.data.body))
         if self.thrown:
@@ -486,7 +491,8 @@ class Liveslots:
         checkpoint = self.store.take_checkpoint()
         self._body_bytes = 0
         self._exit = None
+        unfinished, self._is_reaping = self._is_reaping, False
         if self.turns.fault is not None:
             self.turns.close()
             return Outcome(fault=self.turns.fault, complaints=complaints)
-        return Outcome(syscalls, checkpoint, None, complaints)
+        return Outcome(syscalls, checkpoint, None, complaints, (), unfinished)

@@ -79,6 +79,8 @@ class Rows:
         row = self._vat.store.get(key)
         number, _, interface = (row or b"0").partition(b" ")
         total = int(number) + change
+        if total == 0 or row is None:
+            self._vat.pillars.touch(vref)
         if total == 0:
             self._vat.store.put(key, None)
             self.unreferenced[vref] = None

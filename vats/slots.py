@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ocap.protocol import refs
@@ -74,6 +75,7 @@ class Slots:
             vref = self.name_durable(reference)
             if vref not in self._reached:
                 self._reached.add(vref)
+                self._vat.pillars.touch(vref)
                 self._vat.store.put(b"x" + vref.encode(), _REACHABLE)
             return vref
         self._check_ours(reference)
@@ -197,6 +199,7 @@ class Slots:
     def _change_status(self, vref: str, status: bytes | None) -> None:
         if refs.is_durable(vref):
             self._reached.discard(vref)
+            self._vat.pillars.touch(vref)
             self._vat.store.put(b"x" + vref.encode(), status)
         elif status is None:
             self._recognised.discard(vref)
@@ -220,8 +223,8 @@ class Slots:
         """Whether the kernel reaches a durable object."""
         return vref in self._reached or self._vat.store.get(b"x" + vref.encode()) == _REACHABLE
 
-    def suspect(self, vrefs: tuple[str, ...]) -> None:
-        """Imports the kernel asks about: an earlier incarnation may have held them."""
+    def suspect(self, vrefs: Iterable[str]) -> None:
+        """What an earlier incarnation may have held on its heap."""
         self.possibly_dead.update(dict.fromkeys(vrefs))
 
     def bury(self) -> None:

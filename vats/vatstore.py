@@ -9,6 +9,7 @@ Rows, by the first letter of the key (`V` a vref, `N` a number)::
     n N      number of entries of the store N      decimal
     r V      references to V in durable rows       decimal, and the interface of an import
     x V      whether the kernel holds durable V    "r" reachable, "s" only recognisable
+    u V      only the heap holds durable V         empty
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from ocap.kernel.effects import Effect, Event, HostDelivery
 from ocap.kernel.gc import Collector
 from ocap.kernel.items import CreateVat, Item, Notify, Send, TerminateVat
 from ocap.kernel.lifecycle import FAULTED, TERMINATED, Lifecycle
-from ocap.kernel.promises import Promises
+from ocap.kernel.promises import CYCLE, Promises
 from ocap.kernel.refcounts import Refcounts
 from ocap.kernel.rows import DeadLetterRow, VatRow
 from ocap.kernel.state import State
@@ -168,6 +168,8 @@ class Core:
             self.state.vatstore.put((crank.vat, key), value)
         self._complain(crank, outcome)
         self.collector.count_delivery(crank.vat)
+        if outcome.unfinished:
+            self.collector.schedule_reap(crank.vat)
         if leave is not None:
             self._terminate(keeper.row, TERMINATED, "it exited", crank)
         self._end()
@@ -261,6 +263,8 @@ class Core:
         target: str = item.target
         if is_promise_kref(target):
             promise = self._promises.final(self.state.promises[target])
+            if promise.kref == item.result:
+                return self._splat(item, CYCLE)  # it waits for its own answer
             if promise.data is None:
                 number = self._begin(item.cause)
                 self.state.queue.park(promise.kref)

@@ -11,7 +11,8 @@ Invariants (V1-V3 of the verify command):
 
 1. 0 <= reachable <= recognizable.
 2. The stored count equals the number of holders, at every commit.
-3. A count that falls to zero is looked at by `settle_accounts` before the crank ends.
+3. A count that falls to zero is looked at by `settle_accounts` before the crank ends; so is a
+   settled promise that loses a holder, as promises may go in circles through their data.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Refcounts:
             promise = promises.edit(kref, promises[kref])
             assert promise.refs > 0, kref
             promise.refs -= 1
-            if promise.refs == 0:
+            if promise.refs == 0 or promise.data is not None:
                 self._state.maybe_free[kref] = None
         else:
             self.adjust(kref, -1, -1)
@@ -69,13 +70,18 @@ class Refcounts:
     def settle_accounts(self) -> None:
         """At the end of a crank: delete or schedule what nobody holds, until nothing more falls."""
         maybe_free = self._state.maybe_free
+        held: set[str] = set()  # settled promises known to be held from outside of their circles
         while maybe_free:
             kref = next(iter(maybe_free))
             del maybe_free[kref]
             if is_promise_kref(kref):
                 promise = self._state.promises.get(kref)
-                if promise is not None and promise.refs == 0:
+                if promise is None or kref in held:
+                    continue
+                if promise.refs == 0:
                     self._delete_promise(promise)
+                elif _inner_promises(promise):
+                    held |= self._collect_circle(promise)
             else:
                 row = self._state.objects.get(kref)
                 if row is not None and row.reachable == 0:
@@ -90,6 +96,34 @@ class Refcounts:
             self.decref(promise.target)
         self._state.promises.delete(promise.kref)
         self._state.queue.forget(promise.kref)
+
+    def _collect_circle(self, start: PromiseRow) -> set[str]:
+        """Settled promises whose data name each other hold each other: delete those that nobody else holds.
+
+        Only what settled can be in such a circle, and only data lead around it, so that counting the
+        references inside tells whether there are others. Returns those that stay.
+        """
+        found = {start.kref: start}
+        inside: dict[str, int] = {}
+        for promise in (rows := [start]):
+            for kref in _inner_promises(promise):
+                inside[kref] = inside.get(kref, 0) + 1
+                if kref not in found:
+                    found[kref] = self._state.promises[kref]
+                    rows.append(found[kref])
+        stays = [promise for promise in rows if promise.refs > inside.get(promise.kref, 0)]
+        for promise in stays:
+            del found[promise.kref]
+        for promise in stays:
+            stays += [found.pop(kref) for kref in _inner_promises(promise) if kref in found]
+        for promise in found.values():
+            assert promise.data is not None
+            for kref in promise.data.slots:
+                if kref not in found:
+                    self.decref(kref)
+            self._state.promises.delete(promise.kref)
+            self._state.queue.forget(promise.kref)
+        return {promise.kref for promise in stays}
 
     def _unreachable(self, row: ObjectRow) -> None:
         state, kref = self._state, row.kref
@@ -111,3 +145,8 @@ class Refcounts:
             state.gc.add(row.owner, "drop_export", kref)
         if row.recognizable == 0:
             state.gc.add(row.owner, "retire_export", kref)
+
+
+def _inner_promises(promise: PromiseRow) -> list[str]:
+    """The promises that a settled promise's data name."""
+    return [] if promise.data is None else [kref for kref in promise.data.slots if is_promise_kref(kref)]

@@ -108,6 +108,7 @@ class Outcome:
         fault: why the crank must leave no trace; None when all is well.
         complaints: (error id, traceback text) of what behaviours raised, for the log only.
         log: lines the vat wrote to its log.
+        unfinished: after bringOutYourDead, whether there is more to bring out.
     """
 
     syscalls: tuple[Syscall, ...] = ()
@@ -115,3 +116,4 @@ class Outcome:
     fault: str | None = None
     complaints: tuple[tuple[str, str], ...] = ()
     log: tuple[str, ...] = ()
+    unfinished: bool = False

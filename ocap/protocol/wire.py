@@ -232,6 +232,7 @@ _FORMS = (
         _maybe(_TEXT),
         _many(_pair(_TEXT, _TEXT)),
         _many(_TEXT),
+        _FLAG,
     ),
 )
 _BY_CODE = {form.code: form for form in _FORMS}

@@ -108,7 +108,7 @@ class World:
     def on(self, name: str, script: Script) -> None:
         self.scripts[self.vats[name]] = script
 
-    def run(self, limit: int = 1000) -> list[tuple[str, deliveries.Delivery]]:
+    def run(self, limit: int = 5000) -> list[tuple[str, deliveries.Delivery]]:
         """Step until there is nothing to do; what was delivered meanwhile, by vat name."""
         start = len(self.seen)
         for _ in range(limit):

@@ -51,11 +51,11 @@ GOLDEN = [
     (DATA, WIRE_DATA),
     (CapData(b""), "83144080"),
     (SETTLEMENT, WIRE_SETTLEMENT),
-    (Outcome(), "86168080f68080"),
+    (Outcome(), "87168080f68080f4"),
     (
-        Outcome((Subscribe("p-3"),), ((b"k", b"v"), (b"d", None)), "why", (("e1", "text"),), ("hi",)),
-        "861681820b6370" + "2d33" + "82" + "82416b4176" + "824164f6" + "63776879" + "81" + "82626531" + "6474657874"
-        "81626869",
+        Outcome((Subscribe("p-3"),), ((b"k", b"v"), (b"d", None)), "why", (("e1", "text"),), ("hi",), True),
+        "871681820b6370" + "2d33" + "82" + "82416b4176" + "824164f6" + "63776879" + "81" + "82626531" + "6474657874"
+        "81626869f5",
     ),
 ]
 EVERY = (*get_args(Delivery), *get_args(Syscall), CapData, Settlement, Outcome)
@@ -122,15 +122,15 @@ def test_a_field_of_another_type_is_refused(value: Any) -> None:
         ([2, "o+0", "m", [20, b"", ["o-1", 7]], None], Delivery, "args.slots[1]: expected text, not int"),
         ([2, "o+0", "m", [20, b"", []], b"p"], Delivery, "result: expected text, not bytes"),
         ([3, [[20, b"", []]]], Delivery, "settlements[0]: expected Settlement, not code 20"),
-        ([22, [[11, "p-1"], [13, "p-1", 1]], [], None, [], []], Outcome, "syscalls[1].to: expected text, not int"),
-        ([22, [[2, "o+0", "m", [20, b"", []], None]], [], None, [], []], Outcome, "syscalls[0]: expected one of Send"),
+        ([22, [[11, "p-1"], [13, "p-1", 1]], [], None, [], [], False], Outcome, "syscalls[1].to: expected text, not int"),
+        ([22, [[2, "o+0", "m", [20, b"", []], None]], [], None, [], [], False], Outcome, "syscalls[0]: expected one of Send"),
         (
-            [22, [], [[b"k"]], None, [], []],
+            [22, [], [[b"k"]], None, [], [], False],
             Outcome,
             "checkpoint[0]: expected a pair of bytes and bytes or null, not 1 members",
         ),
-        ([22, [], [[b"k", "v"]], None, [], []], Outcome, "checkpoint[0][1]: expected bytes, not str"),
-        ([22, [], [], None, [["e1", 2]], []], Outcome, "complaints[0][1]: expected text, not int"),
+        ([22, [], [[b"k", "v"]], None, [], [], False], Outcome, "checkpoint[0][1]: expected bytes, not str"),
+        ([22, [], [], None, [["e1", 2]], [], False], Outcome, "complaints[0][1]: expected text, not int"),
     ],
 )
 def test_a_refusal_says_where_and_what_was_expected(items: Any, expected: Any, complaint: str) -> None:
