@@ -11,9 +11,9 @@ STAMP := $(VENV)/.made-from-pyproject
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-run: $(STAMP)  ## run the bank example; run it again, or kill it and run it again, and it resumes
+run: $(STAMP)  ## run the bank example, killing it as it runs; run it again for another day
 	@mkdir -p .run
-	$(BIN)/ocap run examples/bank/bank.toml --db .run/bank.db --log
+	$(BIN)/python examples/bank/demo.py
 
 test: $(STAMP)  ## all tests
 	$(BIN)/pytest -n 2 --dist worksteal

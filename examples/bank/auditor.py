@@ -28,7 +28,8 @@ class Auditor(Exo):
         branches = self.baggage["branches"] = [vats[name] for name in self.ring]
         for branch, following in zip(branches, [*branches[1:], branches[0]], strict=True):
             E.send_only(branch).join(following, self)
-        return await self.open_day()
+        await self.open_day()
+        return "open"
 
     async def open_day(self) -> str:
         """Give each branch a baton; their rounds run side by side."""
@@ -38,7 +39,7 @@ class Auditor(Exo):
         self.days[number] = Day(rounds_left=len(self.ring))
         for place, branch in enumerate(self.baggage["branches"]):
             E.send_only(branch).carry(self.transfers, 10 * number + place)
-        return f"day {number}: open"
+        return f"day {number} is open"
 
     async def end_round(self) -> None:
         """A baton has come to its end. When all have, no money is under way: it went ahead of them."""

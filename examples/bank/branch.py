@@ -50,8 +50,8 @@ class Branch(Exo):
         if transfers == 0:
             E.send_only(self.baggage["auditor"]).end_round()
             return
-        if transfers % 500 == 0:
-            self.log(f"{transfers} transfers to go")
+        if transfers % 250 == 0:
+            self.log(f"{self._sum()} in our purses, {transfers} transfers to go in this round")
         lot = lot * 16807 % 2147483647  # a vat has no dice of its own; Lehmer's generator looks like some
         purse = self._purse(lot)
         amount = min(purse.balance, lot % 100)
@@ -62,11 +62,14 @@ class Branch(Exo):
 
     async def count(self, total: int, branches: int) -> None:
         """Add what is here and pass the sum on; the last of the branches to be counted reports it."""
-        total += sum(purse.balance for purse in self.purses.values())
+        total += self._sum()
         if branches == 1:
             E.send_only(self.baggage["auditor"]).close_day(total)
         else:
             E.send_only(self.baggage["following"]).count(total, branches - 1)
+
+    def _sum(self) -> int:
+        return sum(purse.balance for purse in self.purses.values())
 
     def _purse(self, lot: int) -> Purse:
         owners = list(self.purses)

@@ -55,7 +55,7 @@ async def open_next_day() -> None:
         for bank in kernel.get_subclusters():
             totals = await E(bank.root).get_totals()
             if totals[-1] is not None:
-                print(f"The bank is there from an earlier run; the totals of its days: {totals}")
+                print(f"The bank is there from an earlier run; the totals of its days so far: {totals}")
                 print(await E(bank.root).open_day())
 
 
@@ -65,16 +65,16 @@ def main() -> None:
         trio.run(open_next_day)
     print(f"$ ocap {' '.join(RUN)} --log")
     finished = run_for(random.uniform(0.2, 0.4), show_traffic=True)
-    for kill in range(1, KILLS + 1):
-        if finished:
-            break
-        print(f"*** kill -9, number {kill} ***\n$ ocap {' '.join(RUN)}", flush=True)
-        finished = run_for(random.uniform(0.2, 1.0) if kill < KILLS else None)
+    kills = 0
+    while not finished:
+        kills += 1
+        print(f"*** kill -9, number {kills} ***\n$ ocap {' '.join(RUN)}", flush=True)
+        finished = run_for(random.uniform(0.2, 1.0) if kills < KILLS else None)
     print(f"$ ocap verify {DATABASE}", flush=True)
     subprocess.run([*OCAP, "verify", DATABASE], check=True)
     print(
-        f"\nKilled {KILLS} times, and no coin was lost or made. The code is in {os.path.relpath(HERE)}/;"
-        "\nmake run again for another day, `ocap run … --log` for the traffic, docs/ for how it works."
+        f"\nKilled {kills} times, and no coin was lost or made. The code is in {os.path.relpath(HERE)}/; docs/ says how"
+        "\nit works. `make run` again for the bank's next day, `make clean` to found it anew."
     )
 
 

@@ -29,11 +29,12 @@ from ocap.protocol.errors import (
     VatNotFoundError,
 )
 from ocap.protocol.marshal import encode
-from ocap.protocol.refs import HOST, SubclusterId, VatId
+from ocap.protocol.refs import HOST, VatId, sort_key
 from ocap.ring.scheduler import Scheduler
 from ocap.ring.supervisor import TaskSupervisor
 from ocap.ring.workers import Workers
 from ocap.store.sqlite import Durability, SqliteBackend
+from ocap.verify import Problem, verify, verify_connection
 
 logger = logging.getLogger("ocap.kernel")
 
@@ -320,6 +321,27 @@ class Kernel:
             "commits": self._scheduler.commits,
             "last_crank": self._core.state.counter("crank") - 1,
         }
+
+    def verify(self) -> list[Problem]:
+        """Check every invariant of what is committed; empty when all is well."""
+        if self._backend.path is not None:
+            return verify(self._backend.path)
+        if self._scheduler.is_idle or self._nursery is None:
+            self._write()
+        return verify_connection(self._backend.connection)
+
+    def collect_garbage(self) -> None:
+        """Have every running vat report what it no longer holds; `idle()` waits for it.
+
+        A vat that is not running has no heap, so nothing but what its store says.
+        """
+        self._check_running()
+
+        def reap() -> None:
+            for vat in sorted(self._core.running - {HOST}, key=sort_key):
+                self._core.collector.schedule_reap(vat)
+
+        self._scheduler.submit(reap)
 
     def ref(self, kref: str) -> HostRef:
         """The reference to the object of that kref, for tools that name objects by it.

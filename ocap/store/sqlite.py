@@ -86,6 +86,11 @@ class SqliteBackend:
                 raise
             return db
 
+    @property
+    def connection(self) -> apsw.Connection:
+        """The writing connection, for reading a store in memory: there is no other to it."""
+        return self._db
+
     def close(self) -> None:
         """Roll back what was not committed and let go of the file."""
         if self._db.in_transaction:

@@ -35,47 +35,46 @@ FORGED = {
     "a line feed": "o+1\n",
 }
 
-CALLS: dict[str, Callable[[str], syscalls.Syscall]] = {
-    "send to": send,
-    "send as argument": lambda v: send("o+0", slots=("o+5", v)),
-    "send with result": lambda v: send("o+0", result=v),
-    "resolve": lambda v: resolve((v, data())),
-    "resolve with": lambda v: resolve(("p-1", data(slots=(v,)))),
-    "subscribe": syscalls.Subscribe,
-    "forward": lambda v: syscalls.Forward(v, "p+1"),
-    "forward to": lambda v: syscalls.Forward("p-1", v),
-    "drop": lambda v: syscalls.DropImports((v,)),
-    "retire import": lambda v: syscalls.RetireImports((v,)),
-    "retire export": lambda v: syscalls.RetireExports((v,)),
-    "abandon": lambda v: syscalls.AbandonExports((v,)),
-    "exit with": lambda v: syscalls.Exit(False, data(slots=(v,))),
+CALLS: dict[str, Callable[[str, str], syscalls.Syscall]] = {
+    "send to": lambda v, _: send(v),
+    "send as argument": lambda v, _: send("o+0", slots=("o+5", v)),
+    "send with result": lambda v, _: send("o+0", result=v),
+    "resolve": lambda v, _: resolve((v, data())),
+    "resolve with": lambda v, asked: resolve((asked, data(slots=(v,)))),
+    "subscribe": lambda v, _: syscalls.Subscribe(v),
+    "forward": lambda v, _: syscalls.Forward(v, "p+1"),
+    "forward to": lambda v, asked: syscalls.Forward(asked, v),
+    "drop": lambda v, _: syscalls.DropImports((v,)),
+    "retire import": lambda v, _: syscalls.RetireImports((v,)),
+    "retire export": lambda v, _: syscalls.RetireExports((v,)),
+    "abandon": lambda v, _: syscalls.AbandonExports((v,)),
+    "exit with": lambda v, _: syscalls.Exit(False, data(slots=(v,))),
 }
+"""A forged vref, and a promise the vat decides, to a syscall that uses them."""
+
+Rows = dict[str, list[tuple[Any, ...]]]
 
 
-
-
-def commit_crime(world: World, name: str, *calls: syscalls.Syscall, **more: Any) -> tuple[dict, dict, str]:
-    """The store just before the message on whose occasion a vat breaks a rule and after; its fault.
+def commit_crime(world: World, *calls: syscalls.Syscall, **more: Any) -> tuple[Rows, Rows]:
+    """The store before the message on whose occasion b breaks a rule, and after.
 
     The crime comes after legal syscalls of each kind, which must leave no trace either.
     """
-    vat = world.vats[name]
-    target = world.host_ref(vat)
+    target = world.host_ref(world.vats["b"])
     legal = (
         send("o+0", "legal", "p+77", slots=("o+8", "p+78")),
         resolve(("p+78", data(1, slots=("o+9",)))),
-        syscalls.Forward("p+79", "p+79") if False else syscalls.Subscribe("p+80"),
+        syscalls.Subscribe("p+80"),
     )
-    world.run()
     before = world.rows()
     world.host(syscalls.Send(target, "crime", args()))
     crank = world.core.next_crank()
     world.core.finish(crank, syscalls.Outcome((*legal, *calls), **more))
-    after = world.rows()
-    return before, after, world.core._outbox[-1 if not world.faults() else -1].text or ""
+    return before, world.rows()
 
 
 def fresh() -> World:
+    """a and b know each other; b was asked by c and has not answered."""
     world = World("abc")
     world.run()
     world.introduce("a", "o+5", "b")
@@ -89,13 +88,7 @@ def test_a_forged_name_is_a_fault_and_leaves_no_trace(call):
     the counters, the vat disconnected."""
     for forged in FORGED.values():
         world = fresh()
-        asked = world.asked("b")
-        made = CALLS[call](forged)
-        if call == "resolve with":
-            made = resolve((asked, data(slots=(forged,))))
-        elif call == "forward to":
-            made = syscalls.Forward(asked, forged)
-        before, after, _ = commit_crime(world, "b", made)
+        before, after = commit_crime(world, CALLS[call](forged, world.asked("b")))
         changed = {table for table in before if before[table] != after[table]}
         assert {"counters", "vats", "dead_letters"} <= changed, (call, forged)
         # The root's count (for the dead letter); c's question answered, and c to be told; b's entries of promises.
@@ -110,11 +103,6 @@ def test_a_forged_name_is_a_fault_and_leaves_no_trace(call):
         ((_, _, kind, *_, target, _, _, _, _, _),) = after["queue"]
         assert "notify" == kind
         assert isinstance(rejection(world.run(), "c", "p+1"), ConnectionError)
-        assert [] == world.verify()
-        world.backend.close()
-        from tests.kernel import puppet
-
-        puppet.worlds.remove(world)
 
 
 CRIMES = {
@@ -129,15 +117,15 @@ CRIMES = {
 @pytest.mark.parametrize("crime", CRIMES)
 def test_over_a_limit_is_a_fault(crime):
     world = fresh()
-    before, after, _ = commit_crime(world, "b", *CRIMES[crime])
-    assert before["objects"] != after["objects"] or before["dead_letters"] != after["dead_letters"]
-    assert 1 == len([row for row in after["dead_letters"]])
+    before, after = commit_crime(world, *CRIMES[crime])
+    assert 1 == len(after["dead_letters"])
+    assert [row[:2] for row in before["objects"]] == [row[:2] for row in after["objects"]]
 
 
 def test_a_checkpoint_over_the_limit_is_a_fault_and_none_of_it_is_written():
     world = fresh()
     checkpoint = ((b"small", b"x"), (b"large", bytes(MAX_CRANK_BYTES)))
-    _, after, _ = commit_crime(world, "b", checkpoint=checkpoint)
+    _, after = commit_crime(world, checkpoint=checkpoint)
     assert [] == after["vatstore"]
     assert 1 == len(after["dead_letters"])
 
