@@ -131,7 +131,13 @@ class Payload(_Pair):
     async def prepare(self) -> None:
         await super().prepare()
         self.rows = [
-            {"serial": 0, "name": f"the account with the number {i}", "balance": i * 1.25, "tags": ["open", f"branch {i % 7}", "checked"], "ok": True}
+            {
+                "serial": 0,
+                "name": f"the account with the number {i}",
+                "balance": i * 1.25,
+                "tags": ["open", f"branch {i % 7}", "checked"],
+                "ok": True,
+            }
             for i in range(100)
         ]
         size = len(encode(self.rows)[0])

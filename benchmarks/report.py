@@ -50,7 +50,9 @@ def print_table(measurements: list[Measurement], console: Console, *, gc: bool) 
         memory = m.repetitions[0].memory
         if m.unit == "vats" and m.task.store == "memory" and memory is not None:
             size = memory / m.repetitions[0].size / 1024
-            console.print(f"{m.task.name}: {size:.0f} KB of memory a live vat, in the first repetition", highlight=False)
+            console.print(
+                f"{m.task.name}: {size:.0f} KB of memory a live vat, in the first repetition", highlight=False
+            )
 
 
 def print_profile(profile: Profile, console: Console) -> None:
@@ -100,4 +102,6 @@ def _case(m: Measurement) -> dict[str, Any]:
 
 def _machine() -> str:
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{python}, trio {trio.__version__}, cbor2 {version('cbor2')}, apsw {version('apsw')}, {os.cpu_count()} cores"
+    return (
+        f"{python}, trio {trio.__version__}, cbor2 {version('cbor2')}, apsw {version('apsw')}, {os.cpu_count()} cores"
+    )

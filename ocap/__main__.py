@@ -8,12 +8,14 @@ import sys
 def main() -> int:
     """Run the command line; the exit code."""
     try:
-        from ocap.cli.app import run_app
+        from ocap.cli.app import run_app  # noqa: PLC0415 - an extra, which may not be installed
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] in ("cyclopts", "rich"):
             print("ocap: the command line needs two more packages: pip install 'ocap[cli]'", file=sys.stderr)
             return 2
         raise
+    except KeyboardInterrupt:
+        return 130
     return run_app(sys.argv[1:])
 
 

@@ -90,7 +90,8 @@ def _cluster(value: Any, name: str, folder: Path) -> ClusterConfig:
     table = _table(value, where)
     _only(table, _CLUSTER_KEYS, where)
     vats = {
-        vat: _vat(entry, f"{where}.vats.{vat}", folder) for vat, entry in _table(table.get("vats"), f"{where}.vats").items()
+        vat: _vat(entry, f"{where}.vats.{vat}", folder)
+        for vat, entry in _table(table.get("vats"), f"{where}.vats").items()
     }
     services = table.get("services", [])
     if not isinstance(services, list) or not all(isinstance(service, str) for service in services):
@@ -108,7 +109,7 @@ def _vat(value: Any, where: str, folder: Path) -> VatConfig:
     if not isinstance(source, str):
         raise ConfigError(f"{where}.source", "must be a Python file or a dotted module path")
     if is_file_source(source):
-        source = str(folder / source)
+        source = str((folder / source).absolute())
     return VatConfig(source, _table(table.get("parameters", {}), f"{where}.parameters"))
 
 
@@ -136,6 +137,7 @@ def check_config(config: ClusterConfig, services: Mapping[str, Any]) -> ClusterC
     """A config that can be launched: sources found and made absolute, names known, values passable.
 
     Args:
+        config: as the host program gave it.
         services: what the kernel provides, by name.
 
     Raises:
@@ -168,27 +170,31 @@ def _check_vat(vat: VatConfig, where: str) -> VatConfig:
 
 def _check_source(source: str, where: str) -> str:
     """The source, as it will be stored: a file's absolute path, or the module path."""
-    if is_file_source(source):
-        path = Path(source).absolute()
-    else:
-        try:
-            spec = importlib.util.find_spec(source)
-        except (ImportError, ValueError, AttributeError) as error:
-            raise ConfigError(where, f"no module {source}: {error}") from error
-        if spec is None or spec.origin is None:
-            raise ConfigError(where, f"no module {source}")
-        path = Path(spec.origin)
+    path = Path(source).absolute() if is_file_source(source) else _find_module(source, where)
     try:
         text = path.read_bytes()
     except OSError as error:
         raise ConfigError(where, f"{source}: {_os_reason(error)}") from error
+    if path.suffix != ".py":
+        raise ConfigError(where, f"{source}: must be a Python file, its name ending in .py, or a dotted module path")
     try:
         ast.parse(text, str(path))
     except SyntaxError as error:
-        raise ConfigError(where, f"{error.filename}:{error.lineno}: {error.msg}") from None
+        place = f"{path}:{error.lineno}" if error.lineno else path
+        raise ConfigError(where, f"{place}: {error.msg}") from None
     except ValueError as error:
-        raise ConfigError(where, f"{source}: {error}") from None
+        raise ConfigError(where, f"{path}: {error}") from None
     return str(path) if is_file_source(source) else source
+
+
+def _find_module(name: str, where: str) -> Path:
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ConfigError(where, f"no module {name}: {error}") from error
+    if spec is None or not spec.has_location or spec.origin is None:
+        raise ConfigError(where, f"no module {name} that is a Python file")
+    return Path(spec.origin)
 
 
 def _os_reason(error: OSError) -> str:

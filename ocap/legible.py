@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import unicodedata
 from datetime import datetime
 from decimal import Decimal
@@ -34,9 +35,7 @@ def safe_text(text: str) -> str:
     """`text` on one line, with everything but ordinary characters escaped."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        char if unicodedata.category(char) not in _UNSAFE else f"\\u{ord(char):04x}" for char in text
-    )
+    return "".join(char if unicodedata.category(char) not in _UNSAFE else f"\\u{ord(char):04x}" for char in text)
 
 
 def to_json(value: Any) -> Any:
@@ -45,7 +44,7 @@ def to_json(value: Any) -> Any:
         case None | bool() | int() | str():
             return value
         case float():
-            return value if value == value and value not in (float("inf"), float("-inf")) else str(value)
+            return value if math.isfinite(value) else str(value)
         case list() | tuple():
             return [to_json(item) for item in value]
         case set() | frozenset():

@@ -40,6 +40,7 @@ _OPS = {
     syscalls.Subscribe: "subscribe",
     syscalls.Resolve: "resolve",
     syscalls.Forward: "forward",
+    syscalls.Keep: "keep",
     syscalls.DropImports: "drop_imports",
     syscalls.RetireImports: "retire_imports",
     syscalls.RetireExports: "retire_exports",
@@ -83,6 +84,8 @@ def _fields(operation: Operation) -> dict[str, Any]:
             return {"promise": operation.promise}
         case syscalls.Forward():
             return {"promise": operation.promise, "to": operation.to}
+        case syscalls.Keep():
+            return {"promise": operation.promise, "decision": operation.decision}
         case syscalls.Exit():
             return {"is_failure": operation.is_failure, "data": shown(operation.data)}
     return {"refs": list(operation.vrefs)}
@@ -130,6 +133,8 @@ def _both(kernel: Operation, vat: Operation) -> str:
             return _pair(ours.promise, theirs.promise)
         case syscalls.Forward() as ours, syscalls.Forward() as theirs:
             return f"{_pair(ours.promise, theirs.promise)} to {_pair(ours.to, theirs.to)}"
+        case syscalls.Keep() as ours, syscalls.Keep() as theirs:
+            return f"{'decision of' if ours.decision else 'subscription to'} {_pair(ours.promise, theirs.promise)}"
         case syscalls.Exit(), _:
             return f"{'failure' if kernel.is_failure else 'value'} {_text(shown(kernel.data))}"
     refs = zip(getattr(kernel, "vrefs", ()), getattr(vat, "vrefs", ()), strict=True)

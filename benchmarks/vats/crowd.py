@@ -1,5 +1,7 @@
 """Starts several senders at once and waits for all of them."""
 
+# ruff: noqa: ARG001, ARG002 - parameters that the contract names
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,7 @@
 """One of several senders to one vat."""
 
+# ruff: noqa: ARG001, ARG002 - parameters that the contract names
+
 from __future__ import annotations
 
 from typing import Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
@@ -17,10 +17,18 @@ from ocap.cli.verify import verify_file
 from ocap.legible import safe_text
 from ocap.protocol.errors import OcapError
 
+
+def _version() -> str:
+    try:
+        return version("ocap")
+    except PackageNotFoundError:
+        return "unknown: the package is not installed, only its source is there"
+
+
 app = App(
     name="ocap",
     help="Run vats that talk by eventual messages and survive crashes.",
-    version=lambda: version("ocap"),
+    version=_version,
     result_action="return_value",
 )
 
@@ -28,6 +36,7 @@ app = App(
 @app.command
 def run(
     cluster: Annotated[Path, Parameter(name="CLUSTER.toml")],
+    /,
     *,
     db: Annotated[Path | None, Parameter(negative="")] = None,
     log: Annotated[bool, Parameter(negative="")] = False,
@@ -58,6 +67,7 @@ def run(
 @app.command
 def verify(
     file: Annotated[Path, Parameter(name="FILE")],
+    /,
     *,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -75,27 +85,57 @@ def verify(
     return verify_file(file, as_json=json)
 
 
+class _Safe(logging.Formatter):
+    """What is logged may quote a vat."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n    ".join(map(safe_text, super().format(record).splitlines()))
+
+
 def run_app(arguments: list[str]) -> int:
     """Run a command line.
 
     Returns:
         The exit code, as `ocap.cli` says.
     """
-    logging.basicConfig(level=os.environ.get("OCAP_LOG_LEVEL", "WARNING"), format="ocap: %(message)s")
+    to_stderr = logging.StreamHandler()
+    to_stderr.setFormatter(_Safe("ocap: %(message)s"))
+    level = os.environ.get("OCAP_LOG_LEVEL", "WARNING")
+    try:
+        logging.basicConfig(level=level, handlers=[to_stderr])
+    except ValueError as error:
+        return _fail(f"OCAP_LOG_LEVEL={level}: {error}")
     try:
         result = app(arguments, exit_on_error=False, print_error=False)
         sys.stdout.flush()
-    except cyclopts.CycloptsError as error:
-        return _fail(f"{error} (see: ocap --help)")
-    except OcapError as error:
-        return _fail(str(error))
-    except BrokenPipeError:
-        # Who read our output has gone; so has the wish for more of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    except BaseException as error:
+        return _exit_code(error)
     return result if isinstance(result, int) else 0
+
+
+def _exit_code(error: BaseException) -> int:
+    match error:
+        case BaseExceptionGroup():
+            return _exit_code(error.exceptions[0])  # a task group's; the first says what began it
+        case cyclopts.CycloptsError():
+            return _fail(f"{error} (see: ocap --help)")
+        case OcapError():
+            return _fail(str(error))
+        case BrokenPipeError():
+            # Who read our output has gone; so has the wish for more of it.
+            _discard_output()
+            return 1
+        case OSError():
+            _discard_output()
+            return _fail(f"{error.filename or 'output could not be written'}: {error.strerror or error}")
+        case KeyboardInterrupt():
+            return 130
+    raise error
+
+
+def _discard_output() -> None:
+    """So that the interpreter, as it ends, does not try what failed once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(reason: str) -> int:

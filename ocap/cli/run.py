@@ -64,7 +64,9 @@ class _Log:
 class _Run:
     """One run: which subclusters answered, which failed, which are awaited."""
 
-    def __init__(self, kernel: Kernel, configs: Mapping[str, ClusterConfig], report: Callable[[str, Any], None]) -> None:
+    def __init__(
+        self, kernel: Kernel, configs: Mapping[str, ClusterConfig], report: Callable[[str, Any], None]
+    ) -> None:
         self.kernel = kernel
         self.configs = configs
         self.report = report
@@ -134,6 +136,7 @@ async def _run(kernel: Kernel, configs: Mapping[str, ClusterConfig], as_json: bo
     if as_json:
         print(json.dumps(results))
     if interrupted:
-        print("ocap: stopped; run the same command again to go on", file=sys.stderr)
+        advice = "run the same command again to go on" if kernel.status()["path"] else "without --db nothing is kept"
+        print(f"ocap: stopped; {advice}", file=sys.stderr)
         return 130
     return 1 if work.failed else 0

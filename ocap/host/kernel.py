@@ -6,12 +6,12 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import trio
 
 from ocap.config import ClusterConfig, check_config, config_from_data, config_to_data
-from ocap.host.endpoint import Endpoint, Exported
+from ocap.host.endpoint import Endpoint
 from ocap.host.inventory import Subcluster, Vat
 from ocap.host.refs import HostPromise, HostRef
 from ocap.host.services import Services
@@ -80,7 +80,7 @@ class Kernel:
 
     # ---- running ------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Kernel:
+    async def __aenter__(self) -> Self:
         if self._is_over or self._nursery is not None:
             raise KernelClosedError("a kernel is entered once; open the store again with a new Kernel")
         self._nursery_manager = trio.open_nursery()
@@ -133,7 +133,10 @@ class Kernel:
 
     def _observe(self, event: Event) -> None:
         if event.kind == "fault":
-            logger.error("vat %s faulted in crank %d: it %s", event.vat, event.crank, event.text)
+            is_launch = isinstance(event.vat_side, deliveries.StartVat) and event.vat_side.incarnation == 0
+            # A launch fails with its vat, and says why.
+            level = logging.INFO if is_launch else logging.ERROR
+            logger.log(level, "vat %s faulted in crank %d: %s", event.vat, event.crank, event.text)
         elif event.kind == "error":
             logger.info("in vat %s, crank %d: %s", event.vat, event.crank, event.text)
         elif event.kind == "log":
@@ -173,6 +176,7 @@ class Kernel:
         """Have `log` called with each event of the message log, after the commit of its crank.
 
         Args:
+            log: what takes the events; it replaces the one before.
             messages: deliveries and syscalls too; without them, what vats log and what goes wrong.
         """
         self._log = log
@@ -301,8 +305,11 @@ class Kernel:
         await self._scheduler.idle()
 
     def status(self) -> dict[str, Any]:
-        """How the kernel is: whether it runs and is idle, the items in its run queue, its vats with a
-        worker, calls of services under way, and promises the host program waits for.
+        """How the kernel is.
+
+        Returns:
+            Whether it is `running` and `idle`, the items in its `run_queue`, its `workers` (vats with a
+            heap), `service_calls` under way, and promises the host program waits for (`unanswered`).
         """
         return {
             "running": not self._endpoint.is_closed,
@@ -375,5 +382,3 @@ def _only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
         only = group.exceptions[0]
         return _only_one(only) if isinstance(only, BaseExceptionGroup) else only
     return group
-
-

@@ -87,7 +87,7 @@ class Services:
             raise DisconnectedError("the host program does not provide this service in this run")
         method = None if message.method.startswith("_") else getattr(service.object, message.method, None)
         if not callable(method):
-            raise AttributeError(f"service {service.name} has no method {message.method}")
+            raise AttributeError(f"service {service.name} has no method {message.method}")  # noqa: TRY004 - as Python says it
         args, kwargs = self._endpoint.decoder.decode(message.args)
         answer = method(*args, **kwargs)
         if hasattr(answer, "__await__"):
@@ -95,4 +95,3 @@ class Services:
         else:
             await trio.lowlevel.checkpoint()
         return answer
-

@@ -109,16 +109,23 @@ class Clist:
         self._departed.append(row.vref)
 
     def set_reachable(self, row: ClistRow, reachable: bool) -> None:
-        self._journal.note(self._restore_reachable, row, row.reachable)
-        self._restore_reachable(row, reachable)
+        self._set(row, "reachable", reachable)
+
+    def keep(self, row: ClistRow, *, decision: bool) -> None:
+        """Let a promise's name outlive the incarnation."""
+        self._set(row, "decided" if decision else "heard", True)
+
+    def _set(self, row: ClistRow, field: str, value: bool) -> None:
+        self._journal.note(self._restore_field, row, field, getattr(row, field))
+        self._restore_field(row, field, value)
 
     def _restore(self, kref: str, vref: str, row: ClistRow | None) -> None:
         self._by_kref[kref] = self._by_vref[vref] = row
         self._dirty[kref] = None
         self._changed[self.vat] = self
 
-    def _restore_reachable(self, row: ClistRow, reachable: bool) -> None:
-        row.reachable = reachable
+    def _restore_field(self, row: ClistRow, field: str, value: bool) -> None:
+        setattr(row, field, value)
         self._dirty[row.kref] = None
         self._changed[self.vat] = self
 

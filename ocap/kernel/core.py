@@ -296,14 +296,20 @@ class Core:
 
     def _notify_crank(self, item: Notify) -> Crank:
         row = self.state.vats.get(item.vat)
+        if row is not None and row.state == "live" and row.id not in self.running:
+            if not row.ended:
+                number = self._begin(item.cause)
+                self._disconnect(row)
+                return self._over(number, item.cause)
+            if self.state.clist(row.id).by_kref(item.promise) is not None:
+                return self._restart_crank(row, item.cause)  # to be told what it kept a name for
         number = self._begin(item.cause)
-        both = None
         if row is not None and row.state == "suspended":
             self.state.queue.park(row.id)
             return self._over(number, item.cause)
         self.state.queue.pop()
+        both = None
         if row is not None and row.state == "live":
-            self._disconnect(row)
             both = self.lifecycle.keeper(row.id).notify(item.promise)
         self.counts.decref(item.promise)
         if both is None:

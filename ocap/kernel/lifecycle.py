@@ -185,15 +185,18 @@ class Lifecycle:
         """Disconnect an incarnation whose heap is gone or given up.
 
         Promises it decided reject. Its exports that lived on the heap lose their owner. Promises
-        it had imported leave its clist, as nobody is left to be told.
+        it had imported leave its clist, as nobody is left to be told. What it asked to keep stays.
         """
         if row.ended:
             return
         state, keeper = self._state, self.keeper(row.id)
         error = DisconnectedError(f"{row.name} ({row.id}): incarnation {row.incarnation} ended: {why}")
-        self._reject_decided(row.id, encode_error(error))
+        self._reject_decided(row.id, encode_error(error), for_good=False)
         for kref in self._clist_krefs(row.id, "promises"):
-            self._leave_promise(keeper, kref)
+            name = keeper.clist.by_kref(kref)
+            assert name is not None
+            if not name.heard and not name.decided:
+                self._leave_promise(keeper, kref)
         for kref in self._clist_krefs(row.id, "exports"):
             export = keeper.clist.by_kref(kref)
             assert export is not None
@@ -209,11 +212,13 @@ class Lifecycle:
         self._state.write()
         return [self._state.vats[vat] for vat in self._state.backend.deciders()]
 
-    def _reject_decided(self, vat: str, error: CapData) -> None:
+    def _reject_decided(self, vat: str, error: CapData, *, for_good: bool) -> None:
         self._state.write()
         for kref in sorted(self._state.backend.decided_by(vat), key=sort_key):
             promise = self._state.promises[kref]
-            if promise.data is None:
+            name = self._state.clist(vat).by_kref(kref)
+            kept = name is not None and name.decided and not for_good
+            if promise.data is None and not kept:
                 self._promises.settle(promise, True, error)
 
     def _clist_krefs(self, vat: str, which: str, limit: int = -1) -> list[str]:
@@ -254,7 +259,7 @@ class Lifecycle:
             return
         self.set_vat(row, "state", "terminated")
         self.set_vat(row, "ended", True)
-        self._reject_decided(row.id, error)
+        self._reject_decided(row.id, error, for_good=True)
         self._state.queue.release(row.id)
         self._state.gc.clear(row.id)
         self._state.journal.note(self.dying.pop, row.id, None)
@@ -274,7 +279,9 @@ class Lifecycle:
                 self._leave_import(keeper, kref)
         if self._clist_krefs(vat, "all", 1):
             return False
-        if self._state.backend.clear_vatstore(vat, CLEANUP_BUDGET):
+        if keys := self._state.backend.vatstore_keys(vat, CLEANUP_BUDGET):
+            for key in keys:
+                self._state.vatstore.put((vat, key), None)
             return False
         if row.root is not None:
             self._counts.decref(row.root)

@@ -56,12 +56,20 @@ class PromiseRow(Row):
 
 @define(eq=False)
 class ClistRow:
-    """One name a vat has. `reachable`: the importer holds it, the exporter has not been told to drop it."""
+    """One name a vat has.
+
+    Attributes:
+        reachable: the importer holds it; the exporter has not been told to drop it.
+        heard: a promise whose settlement the vat wants to hear of in any incarnation.
+        decided: a promise that the vat goes on deciding in any incarnation.
+    """
 
     vat: VatId
     kref: Kref
     vref: Vref
     reachable: bool = True
+    heard: bool = False
+    decided: bool = False
 
 
 @define(eq=False)

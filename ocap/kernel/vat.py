@@ -203,6 +203,8 @@ class VatKeeper:
                     done = syscalls.Subscribe(promise.kref)
                 case syscalls.Forward():
                     done = self._forward(call)
+                case syscalls.Keep():
+                    done = self._keep(call)
                 case syscalls.DropImports():
                     done = syscalls.DropImports(tuple(map(self._drop_import, call.vrefs)))
                 case syscalls.RetireImports():
@@ -256,6 +258,17 @@ class VatKeeper:
         self._promises.forward(promise, to)
         self._retire_promise(promise.kref)
         return syscalls.Forward(promise.kref, to.kref)
+
+    def _keep(self, call: syscalls.Keep) -> syscalls.Keep:
+        promise = self._promise(call.promise)
+        if call.decision and promise.decider != self.row.id:
+            raise VatFault(f"kept the decision of {call.promise}, which it does not decide")
+        if not call.decision and self.row.id not in promise.subscribers and promise.data is None:
+            raise VatFault(f"kept its subscription to {call.promise}, to which it has none")
+        row = self.clist.by_kref(promise.kref)
+        assert row is not None
+        self.clist.keep(row, decision=call.decision)
+        return syscalls.Keep(promise.kref, call.decision)
 
     def _promise(self, vref: str) -> PromiseRow:
         kref = self.to_kernel(vref)

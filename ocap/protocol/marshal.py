@@ -275,6 +275,8 @@ def _advice(value: Any) -> str:
             return f"a {name} is not passable; pass {plain.__name__}(value)"
     if issubclass(kind, BaseException):
         return f"a {name} is not passable; only exceptions below Exception are"
+    if hasattr(kind, "isoformat"):
+        return f"a {name} is not passable; pass a datetime, or its isoformat()"
     if hasattr(kind, "__await__"):
         return f"a {name} is not passable; await it first, or pass the promise of an E() send"
     return f"a {name} is not passable; make its class an Exo, or a frozen attrs class with @passable"

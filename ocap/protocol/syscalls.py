@@ -55,6 +55,20 @@ class Forward:
 
 
 @frozen
+class Keep:
+    """Let a promise's name outlive this incarnation; without it the kernel disconnects the promise.
+
+    Attributes:
+        promise: one the vat has subscribed to, or decides.
+        decision: True: the vat goes on deciding it, in whichever incarnation; False: the vat goes on
+            listening, and is started to be told.
+    """
+
+    promise: str
+    decision: bool
+
+
+@frozen
 class DropImports:
     """The vat cannot reach these imports any more, but may still recognise them."""
 
@@ -95,7 +109,9 @@ class Exit:
     data: CapData
 
 
-Syscall = Send | Subscribe | Resolve | Forward | DropImports | RetireImports | RetireExports | AbandonExports | Exit
+Syscall = (
+    Send | Subscribe | Resolve | Forward | Keep | DropImports | RetireImports | RetireExports | AbandonExports | Exit
+)
 
 
 @frozen

@@ -216,6 +216,7 @@ _FORMS = (
     _Form(11, syscalls.Subscribe, _TEXT),
     _Form(12, syscalls.Resolve, _SETTLEMENTS),
     _Form(13, syscalls.Forward, _TEXT, _TEXT),
+    _Form(19, syscalls.Keep, _TEXT, _FLAG),
     _Form(14, syscalls.DropImports, _REFS),
     _Form(15, syscalls.RetireImports, _REFS),
     _Form(16, syscalls.RetireExports, _REFS),

@@ -88,7 +88,9 @@ async def _run_vat(
                     outcome = supervisor.deliver(delivery)
                 except Exception as error:  # our own mistake in the vat's layer: it costs the vat, not the kernel
                     text = "".join(traceback.format_exception(error))
-                    outcome = Outcome(fault=f"its supervisor failed: {error!r:.200}", complaints=(("supervisor", text),))
+                    outcome = Outcome(
+                        fault=f"its supervisor failed: {error!r:.200}", complaints=(("supervisor", text),)
+                    )
                 try:
                     outcomes.send_nowait(outcome)
                 except trio.BrokenResourceError:

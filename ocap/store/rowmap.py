@@ -135,12 +135,12 @@ def _dead_letter_row(values: Values) -> DeadLetterRow:
 
 
 def _clist_values(_: Any, row: ClistRow) -> Values:
-    return row.vat, row.kref, row.vref, int(row.reachable)
+    return row.vat, row.kref, row.vref, int(row.reachable), int(row.heard), int(row.decided)
 
 
 def clist_row(values: Values) -> ClistRow:
-    vat, kref, vref, reachable = values
-    return ClistRow(vat, kref, vref, bool(reachable))
+    vat, kref, vref, reachable, heard, decided = values
+    return ClistRow(vat, kref, vref, bool(reachable), bool(heard), bool(decided))
 
 
 MAPPINGS = {
@@ -178,7 +178,7 @@ MAPPINGS = {
             _promise_values,
             _promise_row,
         ),
-        Mapping("clist", ("vat", "kref"), ("vref", "reachable"), _clist_values, clist_row),
+        Mapping("clist", ("vat", "kref"), ("vref", "reachable", "heard", "decided"), _clist_values, clist_row),
         Mapping(
             "queue",
             ("seq",),

@@ -74,6 +74,8 @@ CREATE TABLE clist (
     kref TEXT NOT NULL,
     vref TEXT NOT NULL,
     reachable INTEGER NOT NULL,
+    heard INTEGER NOT NULL,         -- a promise whose settlement any incarnation is to hear of
+    decided INTEGER NOT NULL,       -- a promise that any incarnation decides
     PRIMARY KEY (vat, kref)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX clist_by_vref ON clist (vat, vref);

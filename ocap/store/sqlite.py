@@ -34,6 +34,8 @@ from ocap.store.schema import APPLICATION_ID, MIGRATIONS, TABLES, VERSION
 Durability = Literal["power", "process", "none"]
 _SYNCHRONOUS: dict[Durability, str] = {"power": "FULL", "process": "NORMAL", "none": "OFF"}
 
+_CLIST = "vat, kref, vref, reachable, heard, decided"
+
 _WHICH = {
     "all": "1",
     "promises": "kref GLOB 'kp*'",
@@ -117,11 +119,11 @@ class SqliteBackend:
         return row
 
     def load_clist(self, vat: str, column: str, ref: str) -> ClistRow | None:
-        values = self._first(f"SELECT vat, kref, vref, reachable FROM clist WHERE vat = ? AND {column} = ?", vat, ref)
+        values = self._first(f"SELECT {_CLIST} FROM clist WHERE vat = ? AND {column} = ?", vat, ref)
         return None if values is None else clist_row(values)
 
     def promise_rows(self, vat: str) -> list[ClistRow]:
-        query = "SELECT vat, kref, vref, reachable FROM clist WHERE vat = ? AND kref GLOB 'kp*'"
+        query = f"SELECT {_CLIST} FROM clist WHERE vat = ? AND kref GLOB 'kp*'"
         return [clist_row(values) for values in self._rows(query, vat)]
 
     def load_counters(self) -> dict[str, int]:
@@ -141,12 +143,8 @@ class SqliteBackend:
         query = "SELECT key, value FROM vatstore WHERE vat = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
         return self._rows(query, vat, start, end, limit)
 
-    def clear_vatstore(self, vat: str, limit: int) -> int:
-        query = "DELETE FROM vatstore WHERE vat = ?1 AND key IN (SELECT key FROM vatstore WHERE vat = ?1 LIMIT ?2)"
-        with _mapped(str(self.path)):
-            self._begin()
-            self._db.execute(query, (vat, limit))
-            return self._db.changes()
+    def vatstore_keys(self, vat: str, limit: int) -> list[bytes]:
+        return self._column("SELECT key FROM vatstore WHERE vat = ? LIMIT ?", vat, limit)
 
     # ---- writing ------------------------------------------------------------------------------
 

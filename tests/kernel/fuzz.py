@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+import attrs
+
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
 from tests.kernel.puppet import World, data, reference
@@ -27,15 +29,17 @@ class Puppeteer:
             world.scripts[vat] = lambda delivery, name=name: self.react(name, delivery)
 
     def names(self, name: str) -> list[str]:
+        vrefs = self.query("SELECT vref FROM clist WHERE vat = ? AND reachable ORDER BY vref", name)
+        return [*vrefs, f"o+{self.rng.randrange(1, 9)}", f"o+d1/{self.rng.randrange(1, 5)}"]
+
+    def query(self, query: str, name: str) -> list[str]:
         self.world.core.state.write()
-        query = "SELECT vref FROM clist WHERE vat = ? AND reachable"
-        vrefs = [row[0] for row in self.world.backend._db.execute(query, (self.world.vats[name],))]
-        return sorted(vrefs) + [f"o+{self.rng.randrange(1, 9)}", f"o+d1/{self.rng.randrange(1, 5)}"]
+        return [row[0] for row in self.world.backend._db.execute(query, (self.world.vats[name],))]
 
     def decided(self, name: str) -> list[str]:
         query = """SELECT vref FROM clist JOIN promises ON promises.kref = clist.kref
             WHERE vat = ?1 AND decider = ?1 ORDER BY vref"""
-        return [row[0] for row in self.world.backend._db.execute(query, (self.world.vats[name],))]
+        return self.query(query, name)
 
     def react(self, name: str, delivery: deliveries.Delivery) -> syscalls.Outcome:
         rng = self.rng
@@ -98,8 +102,7 @@ class Puppeteer:
         return None
 
     def dropped(self, name: str) -> list[str]:
-        query = "SELECT vref FROM clist WHERE vat = ? AND vref GLOB 'o-*' AND NOT reachable ORDER BY vref"
-        return [row[0] for row in self.world.backend._db.execute(query, (self.world.vats[name],))]
+        return self.query("SELECT vref FROM clist WHERE vat = ? AND vref GLOB 'o-*' AND NOT reachable ORDER BY vref", name)
 
     def crime(self, name: str) -> syscalls.Syscall:
         rng = self.rng
@@ -123,3 +126,42 @@ class Puppeteer:
 
 def settle(vref: str, value: CapData, *, rejected: bool = False) -> syscalls.Settlement:
     return syscalls.Settlement(vref, rejected, value)
+
+
+def incoherences(world: World) -> list[str]:
+    """Where memory and store disagree once everything is written: nowhere, whatever happened before."""
+    state, backend = world.core.state, world.backend
+    state.write()
+    found = []
+    for name, table in state._tables.items():
+        for key, row in table._rows.items():
+            stored = backend.read_vatstore(*key) if name == "vatstore" else backend.load(name, key)
+            if _plain(row) != _plain(stored):
+                found.append(f"{name} {key}: {_plain(row)} in memory, {_plain(stored)} in the store")
+    for vat, clist in state._clists.items():
+        for column, index in (("kref", clist._by_kref), ("vref", clist._by_vref)):
+            for ref, row in index.items():
+                stored = backend.load_clist(vat, column, ref)
+                if _plain(row) != _plain(stored):
+                    found.append(f"{vat} {ref}: {_plain(row)} in memory, {_plain(stored)} in the store")
+    for place, entries in state.queue._places.items():
+        if list(entries) != backend.load_place(place):
+            found.append(f"queue at {place!r}: {list(entries)} in memory, {backend.load_place(place)} in the store")
+    for vat, kinds in state.gc._by_vat.items():
+        told = {(kind, kref) for kind, krefs in kinds.items() for kref in krefs}
+        if told != set(backend.gc_actions_of(vat)):
+            found.append(f"gc actions of {vat}: {told} in memory, {backend.gc_actions_of(vat)} in the store")
+    stored_counters = backend.load_counters()
+    if state._counters != stored_counters:
+        found.append(f"counters: {state._counters} in memory, {stored_counters} in the store")
+    if list(world.core.lifecycle.dying) != backend.vats_in("terminated") and set(world.core.lifecycle.dying) != set(
+        backend.vats_in("terminated")
+    ):
+        found.append(f"dying: {world.core.lifecycle.dying}")
+    return found
+
+
+def _plain(row: object) -> object:
+    if not attrs.has(type(row)):
+        return row
+    return {**attrs.asdict(row, filter=lambda it, _: it.name != "unit"), "subscribers": list(getattr(row, "subscribers", ()))}

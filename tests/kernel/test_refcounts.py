@@ -17,11 +17,15 @@ def sizes(world: World) -> dict[str, int]:
 def baseline(names: str = "abc") -> tuple[World, dict[str, int]]:
     world = World(names)
     world.run()
-    for name in names:
-        for other in names:
-            world.import_root(name, other)
-        world.host_ref(world.vats[name])
+    introduce_all(world)
     return world, sizes(world)
+
+
+def introduce_all(world: World) -> None:
+    for name, vat in world.vats.items():
+        for other in world.vats:
+            world.import_root(name, other)
+        world.host_ref(vat)
 
 
 def drop_all(world: World) -> None:
@@ -89,10 +93,11 @@ def test_random_traffic(seed):
         world.host(send(world.host_ref(world.vats[name]), "go"))
         world.run()
     world.scripts.clear()
-    for name in world.vats:
-        decided = puppeteer.decided(name)
-        world.do(name, *(resolve((vref, data())) for vref in decided))
+    while any(puppeteer.decided(name) for name in world.vats):
+        for name in world.vats:
+            world.do(name, *(resolve((vref, data())) for vref in puppeteer.decided(name)))
     drop_all(world)
+    introduce_all(world)
     after = sizes(world)
     assert [] == world.verify()
     # What deadlocked promises hold, each waiting for the other, is theirs for good.

@@ -1,0 +1,203 @@
+"""The end of a vat: at once for others, the rest in budgeted cranks, and nothing stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocap.kernel.items import TerminateVat
+from ocap.kernel.lifecycle import CLEANUP_BUDGET, TERMINATED, LaunchSpec, VatSpec
+from ocap.protocol import deliveries, syscalls
+from ocap.protocol.errors import VatTerminatedError
+from tests.kernel.puppet import World, data, messages, rejection, resolve, send, told
+
+
+@pytest.fixture
+def world() -> World:
+    world = World("abc")
+    world.run()
+    return world
+
+
+def terminate(world: World, name: str) -> None:
+    row = world.core.state.vats[world.vats[name]]
+    world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, TERMINATED))
+
+
+def rows_naming(world: World, text: str) -> list[tuple[str, tuple]]:
+    return [(table, row) for table, rows in world.rows().items() for row in rows if text in row]
+
+
+def test_promises_it_decided_reject(world):
+    world.do("a", send(world.import_root("a", "b"), "m", "p+1"))
+    terminate(world, "b")
+    error = rejection(world.run(), "a", "p+1")
+    assert (VatTerminatedError, "vat terminated") == (type(error), str(error))
+
+
+def test_messages_on_their_way_to_it_are_answered(world):
+    world.on("a", lambda d: [send(world.import_root("a", "b"), "m", "p+1")] if messages([("", d)]) else [])
+    world.host(send(world.host_ref(world.vats["a"]), "go"))
+    crank = world.core.next_crank()
+    world.core.finish(crank, world.answer(crank))
+    terminate(world, "b")
+    assert isinstance(rejection(world.run(), "a", "p+1"), ConnectionError)
+
+
+def test_what_was_parked_at_it_is_answered_in_order(world):
+    row = world.core.state.vats[world.vats["b"]]
+    world.core.between_cranks(lambda: world.core.lifecycle.suspend(row))
+    root = world.import_root("a", "b")
+    world.do("a", send(root, "m1", "p+1"), send(root, "m2", "p+2"))
+    terminate(world, "b")
+    assert ["p+1", "p+2"] == [s.promise for s in told(world.run(), "a")]
+
+
+def test_its_imports_are_let_go(world):
+    world.introduce("a", "o+5", "b")
+    terminate(world, "b")
+    assert [("a", deliveries.DropExports(("o+5",))), ("a", deliveries.RetireExports(("o+5",)))] == world.run()
+
+
+def test_a_promise_it_only_subscribed_to_goes_on(world):
+    world.introduce("a", "p+1", "b")
+    in_c = world.introduce("a", "p+1", "c")
+    terminate(world, "b")
+    world.run()
+    assert [in_c] == [s.promise for s in told(world.do("a", resolve(("p+1", data()))), "c")]
+
+
+def test_a_notify_on_its_way_to_it_is_dropped(world):
+    world.introduce("a", "p+1", "b")
+    world.on("a", lambda d: [resolve(("p+1", data()))] if messages([("", d)]) else [])
+    world.host(send(world.host_ref(world.vats["a"]), "go"))
+    crank = world.core.next_crank()
+    world.core.finish(crank, world.answer(crank))
+    terminate(world, "b")
+    assert [] == world.run()
+    assert [] == world.rows()["queue"]
+
+
+def test_no_row_names_it_afterwards_but_its_subcluster(world):
+    b = world.vats["b"]
+    there = world.introduce("b", "o+5", "a")
+    world.introduce("a", "p+1", "b")
+    world.introduce("a", "o+6", "b")
+    world.on("b", lambda d: syscalls.Outcome((), ((b"k", b"v"),)) if messages([("", d)]) else [])
+    world.do("a", send(world.import_root("a", "b")))
+    terminate(world, "b")
+    world.run()
+    assert [] == rows_naming(world, b)
+    orphan = world.core.state.objects[world.kref("a", there)]
+    assert (None, "its vat was terminated") == (orphan.owner, orphan.gone)
+
+
+def test_cleanup_goes_in_steps_and_is_not_undone_by_the_end_of_the_process(world):
+    count = 2 * CLEANUP_BUDGET + 10
+    slots = tuple(f"o+{n}" for n in range(1, count + 1))
+    world.do("b", send(world.import_root("b", "a"), "take", slots=slots))
+    terminate(world, "b")
+    cranks = 0
+    while world.core.lifecycle.dying:
+        crank = world.core.next_crank()
+        assert crank.vat is None
+        cranks += 1
+        if cranks == 1:
+            world.restart()
+    assert 3 <= cranks <= 5
+
+
+def test_the_dead_are_cleaned_up_in_the_order_of_their_death(world):
+    terminate(world, "c")
+    terminate(world, "b")
+    assert [world.vats["c"], world.vats["b"]] == list(world.core.lifecycle.dying)
+
+
+def test_an_object_of_the_dead_that_nobody_reaches_any_more_is_not_told_to_the_dead(world):
+    there = world.introduce("b", "o+5", "a")
+    world.on("a", lambda d: [syscalls.DropImports((there,))] if messages([("", d)]) else [])
+    world.host(send(world.host_ref(world.vats["a"]), "go"))
+    terminate(world, "b")
+    crank = world.core._queue_crank()  # a drops it before the cleanup had its turn
+    world.core.finish(crank, world.answer(crank))
+    assert [] == world.rows()["gc_actions"]
+    assert [("a", deliveries.RetireImports((there,)))] == world.run()
+
+
+def test_its_worker_is_discarded_at_once(world):
+    terminate(world, "b")
+    assert [world.vats["b"]] == world.core.stopped
+    world.core.collector.schedule_reap(world.vats["b"])
+    assert [] == world.run()
+
+
+def test_exit_keeps_what_the_last_crank_did(world):
+    seen = world.do("b", send(world.import_root("b", "a"), "goodbye", slots=("o+5",)), syscalls.Exit(False, data()))
+    assert [("a", "goodbye")] == messages(seen)
+    assert None is world.core.state.vats.get(world.vats["b"])
+
+
+def test_exit_with_failure_undoes_it_and_rejects_the_message(world):
+    root = world.import_root("b", "a")
+    world.on("b", lambda d: [send(root, "goodbye"), syscalls.Exit(True, data())] if messages([("", d)]) else [])
+    seen = world.do("a", send(world.import_root("a", "b"), "m", "p+1"))
+    assert [("b", "m")] == messages(seen)
+    assert isinstance(rejection(seen, "a", "p+1"), VatTerminatedError)
+
+
+def test_a_queued_termination_takes_its_turn(world):
+    b = world.vats["b"]
+    world.host(send(world.host_ref(b), "before"))
+    world.core.between_cranks(lambda: world.core.state.queue.push(TerminateVat(b, "for the test", 0)))
+    world.core.between_cranks(lambda: world.core.state.queue.push(TerminateVat(b, "twice", 0)))
+    world.host(send(world.host_ref(b), "after"))
+    assert [("b", "before")] == messages(world.run())
+
+
+def test_a_subcluster_goes_with_all_its_vats(world):
+    before = world.count()
+    spec = LaunchSpec("more", b"", "x", (VatSpec("x", "x.py", data()), VatSpec("y", "y.py", data())))
+    row = world.core.between_cranks(lambda: world.core.lifecycle.launch(spec))
+    world.run()
+    assert ["s1", "s2"] == [it[0] for it in world.rows()["subclusters"]]
+    world.core.between_cranks(lambda: world.core.lifecycle.terminate_subcluster(row))
+    world.run()
+    assert before == world.count()
+
+
+def test_a_subcluster_may_go_while_it_is_launched(world):
+    before = world.count()
+    spec = LaunchSpec("more", b"", "x", (VatSpec("x", "x.py", data()),))
+    row = world.core.between_cranks(lambda: world.core.lifecycle.launch(spec))
+    world.core.between_cranks(lambda: world.core.lifecycle.terminate_subcluster(row))
+    world.run()
+    assert before == world.count()
+
+
+def test_a_launch_taken_back_leaves_nothing_in_memory(world):
+    before = world.rows()
+    spec = LaunchSpec("more", b"", "x", (VatSpec("x", "x.py", data()),))
+
+    def change() -> None:
+        world.core.lifecycle.launch(spec)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        world.core.between_cranks(change)
+    assert [] == world.run()
+    after = world.rows()
+    assert {**before, "counters": None} == {**after, "counters": None}
+
+
+def test_parameters_are_held_while_the_vat_lives(world):
+    kref = world.kref("a", "o+0")
+    before = world.core.state.objects[kref].reachable
+    parameters = data({}, slots=(kref,))
+    spec = LaunchSpec("more", b"", "x", (VatSpec("x", "x.py", parameters),))
+    row = world.core.between_cranks(lambda: world.core.lifecycle.launch(spec))
+    seen = world.run()
+    (start,) = [d for _, d in seen if isinstance(d, deliveries.StartVat)]
+    assert 1 == len(start.parameters.slots)
+    assert before + 2 == world.core.state.objects[kref].reachable  # the parameters, and x's import
+    world.core.between_cranks(lambda: world.core.lifecycle.terminate_subcluster(row))
+    world.run()
+    assert before == world.core.state.objects[kref].reachable
