@@ -9,6 +9,8 @@ def main() -> int:
     """Run the command line; the exit code."""
     try:
         from ocap.cli.app import run_app  # noqa: PLC0415 - an extra, which may not be installed
+
+        return run_app(sys.argv[1:])
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] in ("cyclopts", "rich"):
             print("ocap: the command line needs two more packages: pip install 'ocap[cli]'", file=sys.stderr)
@@ -16,7 +18,6 @@ def main() -> int:
         raise
     except KeyboardInterrupt:
         return 130
-    return run_app(sys.argv[1:])
 
 
 if __name__ == "__main__":

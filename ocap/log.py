@@ -36,6 +36,7 @@ _OPS = {
     deliveries.RetireExports: "retire_exports",
     deliveries.RetireImports: "retire_imports",
     deliveries.BringOutYourDead: "bring_out_your_dead",
+    deliveries.ReportEdges: "report_edges",
     syscalls.Send: "send",
     syscalls.Subscribe: "subscribe",
     syscalls.Resolve: "resolve",
@@ -88,7 +89,7 @@ def _fields(operation: Operation) -> dict[str, Any]:
             return {"promise": operation.promise, "decision": operation.decision}
         case syscalls.Exit():
             return {"is_failure": operation.is_failure, "data": shown(operation.data)}
-    return {"refs": list(operation.vrefs)}
+    return {"refs": list(getattr(operation, "vrefs", ()))}
 
 
 def _settlement(settlement: Settlement) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Exo(Remotable):
         return self
 
     def _eventual_send(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool) -> Any:
-        return running.current("E(an exo)").send_to_local(self, method, args, kwargs, wants_result)
+        return running.current("E(an exo)").sends.to_local(self, method, args, kwargs, wants_result)
 
     def __hash__(self) -> int:
         # By order of creation, not by address: sets of references iterate alike in every run.

@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from itertools import count
@@ -27,6 +28,7 @@ from ocap.protocol.deliveries import (
     DropExports,
     Message,
     Notify,
+    ReportEdges,
     RetireExports,
     RetireImports,
     StartVat,
@@ -36,9 +38,10 @@ from ocap.protocol.marshal import encode
 from ocap.protocol.passable import SHARED, Registry
 from ocap.protocol.syscalls import Exit, Outcome, Send, Subscribe, Syscall
 from vats import running
-from vats.behaviours import Behaviour, behaviours_of
 from vats.budget import Budget, CrankFaultError
+from vats.calls import Calls
 from vats.durable import STORE_KIND, DurableExo, DurableStates
+from vats.edges import Edges, report_edges
 from vats.exo import Exo
 from vats.mishaps import describe, strip, traceback_text
 from vats.pillars import Pillars
@@ -47,6 +50,7 @@ from vats.promise import FULFILLED, PENDING, REJECTED, VatPromise
 from vats.promises import Mail, Promises
 from vats.reaping import reap
 from vats.rows import SCALARS, Rows
+from vats.sends import Sends
 from vats.slots import Slots
 from vats.stores import Baggage
 from vats.turns import Task, TurnQueue
@@ -67,6 +71,7 @@ class Liveslots:
         registry: the passable classes of its code.
         budget: what one crank may use.
         log: takes each line that the vat logs.
+        collect: runs Python's collector when the vat is to bring out its dead.
     """
 
     def __init__(
@@ -78,9 +83,11 @@ class Liveslots:
         registry: Registry = SHARED,
         budget: Budget = Budget(),  # noqa: B008 - frozen
         log: Callable[[str], None] = lambda _: None,
+        collect: Callable[[], object] = gc.collect,
     ) -> None:
         self.vat_id = vat_id
         self.log = log
+        self.collect = collect
         self.serials = count()
         self.thrown: list[Exception] = []  # rejections raised in this crank, which hold frames
         self.turns = TurnQueue(self, budget.turns)
@@ -90,20 +97,24 @@ class Liveslots:
         self.pillars = Pillars(self)
         self.slots = Slots(self, registry)
         self.promises = Promises(self)
+        self.sends = Sends(self)
+        self.calls = Calls(self)
         self._load = load
         self._budget = budget
         self._incarnation: int | None = None
         self._baggage: Baggage | None = None
         self._root: Any = None
-        self._behaviours: dict[type[Any], dict[str, Behaviour]] = {}
         self._errors = count(1)
         self._syscalls: list[Syscall] = []
         self._body_bytes = 0
         self._complaints: list[tuple[str, str]] = []
         self._exit: Exit | None = None
-        self._is_reaping = False
-        self._answering: set[str] = set()  # results of behaviours under way, without a promise object
+        self.is_reaping = False
+        self._unfinished = False
+        self._edges: Edges = ()
         self._imported: list[str] = []  # promises first seen in this delivery, to subscribe to
+
+    baggage_vref = _BAGGAGE
 
     @property
     def suspended(self) -> int:
@@ -147,7 +158,7 @@ class Liveslots:
         if result is not None:
             decided = self.promises.table.get(result)
             if decided is None:
-                self._answering.add(result)
+                self.calls.answering.add(result)
             else:
                 decided.is_ours = True
         target = delivery.target
@@ -158,14 +169,14 @@ class Liveslots:
         try:
             if receiver is None:
                 receiver = self._find_target(target)
-            args, kwargs = self._to_arguments(self.slots.decode(delivery.args))
+            args, kwargs = _to_arguments(self.slots.decode(delivery.args))
         except (DecodeError, LookupError) as error:  # whoever sent it is at fault, or the code that lost a class
             self._subscribe()
-            self.fail(result, error)
+            self.calls.fail(result, error)
             return
         if self._imported:
             self._subscribe()
-        self._invoke(receiver, delivery.method, args, kwargs, result)
+        self.calls.invoke(receiver, delivery.method, args, kwargs, result)
 
     def _find_target(self, target: str) -> Any:
         if self.slots.find(target) is None and not refs.is_durable(target):
@@ -177,9 +188,9 @@ class Liveslots:
         promise = self.import_promise(delivery.target)
         result = None if delivery.result is None else self.import_promise(delivery.result)
         try:
-            args, kwargs = self._to_arguments(self.slots.decode(delivery.args))
+            args, kwargs = _to_arguments(self.slots.decode(delivery.args))
         except (DecodeError, LookupError) as error:
-            self.fail(result, error)
+            self.calls.fail(result, error)
             return
         finally:
             self._subscribe()
@@ -220,9 +231,11 @@ class Liveslots:
                     self.slots.retire_export(vref)
             case RetireImports():
                 pass  # what only recognises an import are weak collections
+            case ReportEdges():
+                self._edges = report_edges(self)
             case BringOutYourDead():
                 self.slots.suspect(delivery.vrefs)
-                self._is_reaping = reap(self)
+                self.is_reaping = self._unfinished = reap(self)
 
     # Start
 
@@ -240,7 +253,7 @@ class Liveslots:
         except Exception as error:
             self.complain(error)
             raise CrankFaultError(f"the code cannot be loaded: {describe(error)}") from None
-        self.spawn(self._build(build, parameters), VatPromise(self))
+        self.calls.spawn(self._build(build, parameters), VatPromise(self))
 
     async def _build(self, build: BuildRootObject, parameters: Any) -> None:
         assert self._baggage is not None
@@ -264,47 +277,6 @@ class Liveslots:
         self.slots.register(root)
         self.slots.pinned[refs.ROOT] = self._root = root
 
-    # Sends: what `E` comes to
-
-    def send_to_presence(
-        self, vref: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool
-    ) -> VatPromise | None:
-        body, references = self._encode_arguments(args, kwargs)
-        result = VatPromise(self) if wants_result else None
-        self.send(vref, method, body, references, result)
-        return result
-
-    def send_to_promise(
-        self, promise: VatPromise, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool
-    ) -> VatPromise | None:
-        body, references = self._encode_arguments(args, kwargs)
-        result = VatPromise(self) if wants_result else None
-        self.promises.route(promise, Mail(method, body, references, result))
-        return result
-
-    def send_to_local(
-        self, target: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool
-    ) -> VatPromise | None:
-        body, references = self._encode_arguments(args, kwargs)
-        result = VatPromise(self) if wants_result else None
-        self.call_later(target, Mail(method, body, references, result))
-        return result
-
-    def _encode_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, list[Any]]:
-        if running.vat is not self:
-            raise RuntimeError(
-                "E works only inside the vat that holds the reference, in a behaviour or build_root_object"
-            )
-        try:
-            return self.encode([list(args), kwargs])
-        except NotPassableError as error:
-            path = (
-                error.path.replace("[0]", "args", 1)
-                if error.path.startswith("[0]")
-                else error.path.replace("[1]", "kwargs", 1)
-            )
-            raise NotPassableError(path, error.reason) from None
-
     def encode(self, value: Any, where: str = "") -> tuple[bytes, list[Any]]:
         """`marshal.encode`; too large for the whole crank's budget is a fault, not a mistake to mend."""
         try:
@@ -313,109 +285,6 @@ class Liveslots:
             if self._body_bytes + error.size > self._budget.body_bytes:
                 self.turns.raise_fault(f"sent more than {self._budget.body_bytes} bytes in one crank")
             raise
-
-    def send(self, target: str, method: str, body: bytes, references: list[Any], result: VatPromise | None) -> None:
-        """Send through the kernel. Settled promises among the arguments are resolved right after."""
-        settled: list[VatPromise] = []
-        slots = tuple([self.slots.export(x, settled) for x in references]) if references else ()
-        vpid = None if result is None else self.promises.name_result(result)
-        self.syscall(Send(target, method, CapData(body, slots), vpid), len(body))
-        if settled:
-            self.promises.resolve_settled(settled)
-        if result is not None and result.parked is not None:
-            self.promises.flush(result)
-
-    def call_later(self, target: Any, mail: Mail) -> None:
-        """Call an object of this vat, in a later turn."""
-        self.turns.add(self._call, (target, mail))
-
-    def _call(self, call: tuple[Any, Mail]) -> None:
-        target, mail = call
-        try:
-            args, kwargs = self.slots.decode_copy(mail.body, mail.references)
-        except DecodeError as error:  # the constructor of a passable class refused
-            self.fail(mail.result, error)
-            return
-        self._invoke(target, mail.method, args, kwargs, mail.result)
-
-    def _to_arguments(self, value: Any) -> tuple[list[Any], dict[str, Any]]:
-        if type(value) is list and len(value) == 2 and type(value[0]) is list and type(value[1]) is dict:
-            return value[0], value[1]
-        raise DecodeError("the body of a message must be a list of positional and a dict of keyword arguments")
-
-    # Behaviours
-
-    def _invoke(
-        self, target: Any, method: str, args: list[Any], kwargs: dict[str, Any], result: VatPromise | str | None
-    ) -> None:
-        cls = type(target)
-        try:
-            behaviours = self._behaviours.get(cls)
-            if behaviours is None:
-                behaviours = self._behaviours[cls] = behaviours_of(cls)
-            behaviour = behaviours.get(method)
-            if behaviour is None:
-                available = ", ".join(sorted(behaviours)) or "none"
-                raise AttributeError(f"{cls.__name__} has no method {method}; available: {available}")
-            if behaviour.is_guarded:
-                behaviour.check(args, kwargs)
-            value = behaviour.function(target, *args, **kwargs)
-        except Exception as error:
-            self.fail(result, error)
-            return
-        if type(value) is CoroutineType:
-            self.turns.drive(Task(self, value, result, False))
-        else:
-            self.finish(result, value, False)
-
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], promise: VatPromise) -> None:
-        assert isinstance(coroutine, CoroutineType)
-        self.turns.add(self.turns.drive, Task(self, coroutine, promise, True))
-
-    def finish(self, result: VatPromise | str | None, value: Any, spawned: bool) -> None:
-        """A behaviour returned: settle its result, a vpid or a promise of this vat, if anybody wants it."""
-        if result is None:
-            return
-        promises = self.promises
-        if type(result) is str:
-            self._answering.discard(result)
-            known = promises.table.get(result)
-            if known is not None:
-                promises.resolve(known, value)
-            elif type(value) is VatPromise:
-                self._answer_as(result, value._end())
-            else:
-                promises.answer(result, False, value)
-            return
-        assert isinstance(result, VatPromise)
-        if not spawned and type(value) not in SCALARS and type(value) is not VatPromise:
-            try:
-                body, references = self.encode(value, "result")
-                value = self.slots.decode_copy(body, references)
-            except (NotPassableError, DecodeError) as error:
-                self.fail(result, error)
-                return
-        promises.resolve(result, value)
-
-    def _answer_as(self, vpid: str, leader: VatPromise) -> None:
-        if leader.state == PENDING:
-            self.promises.forward(vpid, leader)
-        else:
-            self.promises.answer(vpid, leader.state == REJECTED, leader.value)
-
-    def fail(self, result: VatPromise | str | None, error: Exception) -> None:
-        """A behaviour raised: reject its result; the log gets the traceback."""
-        self.complain(error)
-        strip(error)
-        if type(result) is str:
-            self._answering.discard(result)
-            known = self.promises.table.get(result)
-            if known is None:
-                self.promises.answer(result, True, error)
-            else:
-                self.promises.reject(known, error)
-        elif isinstance(result, VatPromise):
-            self.promises.reject(result, error)
 
     def complain(self, error: Exception) -> None:
         """Put the traceback in the log under an id that travels with the error, unless it is there already."""
@@ -455,7 +324,7 @@ class Liveslots:
         """The promise of `vpid`; a new one is subscribed to, unless this vat decides it."""
         promise = self.promises.table.get(vpid)
         if promise is None:
-            is_ours = vpid in self._answering
+            is_ours = vpid in self.calls.answering
             promise = self.promises.table[vpid] = VatPromise(self, vpid, is_ours)
             if not is_ours:
                 self._imported.append(vpid)
@@ -491,8 +360,15 @@ class Liveslots:
         checkpoint = self.store.take_checkpoint()
         self._body_bytes = 0
         self._exit = None
-        unfinished, self._is_reaping = self._is_reaping, False
+        edges, self._edges = self._edges, ()
+        unfinished, self._unfinished = self._unfinished, False
         if self.turns.fault is not None:
             self.turns.close()
             return Outcome(fault=self.turns.fault, complaints=complaints)
-        return Outcome(syscalls, checkpoint, None, complaints, (), unfinished)
+        return Outcome(syscalls, checkpoint, None, complaints, (), unfinished, edges)
+
+
+def _to_arguments(value: Any) -> tuple[list[Any], dict[str, Any]]:
+    if type(value) is list and len(value) == 2 and type(value[0]) is list and type(value[1]) is dict:
+        return value[0], value[1]
+    raise DecodeError("the body of a message must be a list of positional and a dict of keyword arguments")

@@ -25,7 +25,7 @@ class Presence(Remotable):
         return self._interface
 
     def _eventual_send(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool) -> Any:
-        return self._ocap_vat.send_to_presence(self._ocap_vref, method, args, kwargs, wants_result)
+        return self._ocap_vat.sends.to_presence(self._ocap_vref, method, args, kwargs, wants_result)
 
     def __hash__(self) -> int:
         # By number, not by address: sets of references iterate alike in every run.

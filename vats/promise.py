@@ -67,7 +67,7 @@ class VatPromise(PromiseLike):
         return end.value
 
     def _eventual_send(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool) -> Any:
-        return self.vat.send_to_promise(self, method, args, kwargs, wants_result)
+        return self.vat.sends.to_promise(self, method, args, kwargs, wants_result)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a promise cannot be copied or pickled")
@@ -119,7 +119,7 @@ def spawn(coroutine: Coroutine[Any, Any, _T]) -> Promise[_T]:
     if not isinstance(coroutine, CoroutineType):
         raise TypeError(f"spawn takes a coroutine, not a {type(coroutine).__name__}")
     promise = VatPromise(vat)
-    vat.spawn(coroutine, promise)
+    vat.calls.spawn(coroutine, promise)
     return promise
 
 

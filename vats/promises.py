@@ -193,7 +193,7 @@ class Promises:
             if not promise.is_ours:
                 assert promise.vpid is not None
                 promise.was_piped = True
-                vat.send(promise.vpid, mail.method, mail.body, mail.references, mail.result)
+                vat.sends.send(promise.vpid, mail.method, mail.body, mail.references, mail.result)
             elif promise.parked is None:
                 promise.parked = [mail]
             else:
@@ -202,12 +202,12 @@ class Promises:
             if mail.result is not None:
                 self.reject(mail.result, value)
         elif type(value) is Presence:
-            vat.send(value._ocap_vref, mail.method, mail.body, mail.references, mail.result)
+            vat.sends.send(value._ocap_vref, mail.method, mail.body, mail.references, mail.result)
         elif not isinstance(value, Remotable):
             what = "None" if value is None else f"a {type(value).__name__}"
             error = TypeError(f"cannot send {mail.method} to {what}: only objects have methods")
-            vat.fail(mail.result, error)
+            vat.calls.fail(mail.result, error)
         elif promise.was_piped:
-            vat.send(vat.slots.export_object(value), mail.method, mail.body, mail.references, mail.result)
+            vat.sends.send(vat.slots.export_object(value), mail.method, mail.body, mail.references, mail.result)
         else:
-            vat.call_later(value, mail)
+            vat.calls.add(value, mail)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,8 @@ def reap(vat: Liveslots) -> bool:
     """
     dropped: list[str] = []
     retired: list[str] = []
-    gc.collect()
+    if not vat.is_reaping:  # else this goes on with what the last crank left
+        vat.collect()
     budget = REAP_BUDGET
     slots, rows = vat.slots, vat.rows
     while budget > 0:

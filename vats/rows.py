@@ -11,6 +11,7 @@ from ocap.protocol import refs
 from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import NotPassableError
 from ocap.protocol.marshal import PromiseLike, Remotable, encode
+from vats.keys import decode_key
 from vats.presence import Presence
 
 if TYPE_CHECKING:
@@ -91,6 +92,19 @@ class Rows:
 
     def is_referenced(self, vref: str) -> bool:
         return self._vat.store.get(b"r" + vref.encode()) is not None
+
+    def names_in_object(self, vref: str) -> frozenset[str]:
+        """The references in the fields of a durable object."""
+        return _slots(self._vat.store.get(b"s" + vref.encode()))
+
+    def names_in_store(self, number: int) -> frozenset[str]:
+        """The references in the keys and values of a store."""
+        prefix = b"m%d " % number
+        names: set[str] = set()
+        for key, row in self._vat.store.scan(prefix):
+            decode_key(key[len(prefix) :], names.add)
+            names |= _slots(row)
+        return frozenset(names)
 
     def stored_interface(self, vref: str) -> str:
         """The interface that an import alleged when it was stored."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ocap.protocol import refs
@@ -222,6 +222,17 @@ class Slots:
     def is_reached(self, vref: str) -> bool:
         """Whether the kernel reaches a durable object."""
         return vref in self._reached or self._vat.store.get(b"x" + vref.encode()) == _REACHABLE
+
+    def alive(self) -> Iterator[tuple[str, Any]]:
+        """Every object that has a vref and is alive."""
+        for vref, entry in list(self._objects.items()):
+            found = entry()
+            if found is not None:
+                yield vref, found
+
+    def reached_durables(self) -> list[str]:
+        """The durable objects that the kernel reaches."""
+        return [key[1:].decode() for key, status in self._vat.store.scan(b"x") if status == _REACHABLE]
 
     def suspect(self, vrefs: Iterable[str]) -> None:
         """What an earlier incarnation may have held on its heap."""

@@ -157,7 +157,7 @@ class MapStore(Remotable, MutableMapping[_K, _V]):
         return vref
 
     def _eventual_send(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool) -> Any:
-        return running.current("E(a store)").send_to_local(self, method, args, kwargs, wants_result)
+        return running.current("E(a store)").sends.to_local(self, method, args, kwargs, wants_result)
 
     def __hash__(self) -> int:
         return self._number

@@ -23,6 +23,7 @@ from vats.budget import CrankFaultError
 from vats.promise import PENDING, VatPromise
 
 if TYPE_CHECKING:
+    from vats.behaviours import Behaviour
     from vats.liveslots import Liveslots
 
 
@@ -34,15 +35,23 @@ class Waiter(Protocol):
 
 
 class Task:
-    """A coroutine under way and where its result goes."""
+    """A coroutine under way, where its result goes, and what that is checked by."""
 
-    __slots__ = ("_vat", "coroutine", "result", "spawned")
+    __slots__ = ("_vat", "coroutine", "result", "returns", "spawned")
 
-    def __init__(self, vat: Liveslots, coroutine: CoroutineType[Any, Any, Any], result: Any, spawned: bool) -> None:
+    def __init__(
+        self,
+        vat: Liveslots,
+        coroutine: CoroutineType[Any, Any, Any],
+        result: Any,
+        spawned: bool,
+        returns: Behaviour | None,
+    ) -> None:
         self._vat = vat
         self.coroutine = coroutine
         self.result = result
         self.spawned = spawned
+        self.returns = returns
 
     def settled(self, _: VatPromise) -> None:
         del self._vat.turns.suspended[self]
@@ -117,10 +126,10 @@ class TurnQueue:
             try:
                 awaited = advance(argument)
             except StopIteration as stop:
-                self._vat.finish(task.result, stop.value, task.spawned)
+                self._vat.calls.finish(task.result, stop.value, task.spawned, task.returns)
                 return
             except Exception as error:
-                self._vat.fail(task.result, error)
+                self._vat.calls.fail(task.result, error)
                 return
             if self.fault is not None:
                 return

@@ -1,6 +1,6 @@
 """Answers: what the asker's and the senders' messages go to."""
 
-# ruff: noqa: ARG001, ARG002 - parameters that the contract names
+# ruff: noqa: ARG001 - parameters that the contract names
 
 from __future__ import annotations
 

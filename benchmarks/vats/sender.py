@@ -1,6 +1,6 @@
 """One of several senders to one vat."""
 
-# ruff: noqa: ARG001, ARG002 - parameters that the contract names
+# ruff: noqa: ARG001 - parameters that the contract names
 
 from __future__ import annotations
 

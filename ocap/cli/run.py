@@ -112,27 +112,30 @@ async def _run(kernel: Kernel, configs: Mapping[str, ClusterConfig], as_json: bo
             print(f"{safe_text(name)}: {as_text(result)}", flush=True)
 
     interrupted = False
-    async with kernel, trio.open_nursery() as nursery:
-        work = _Run(kernel, configs, report)
-        known = {subcluster.name: subcluster for subcluster in kernel.get_subclusters()}
-        for name, subcluster in known.items():
-            if name in configs and subcluster.config != check_config(configs[name], {}):
-                text = "is resumed with the config it was launched with, which differs from the file's"
-                print(f"ocap: {safe_text(name)} {text}", file=sys.stderr)
+    async with kernel:
+        async with trio.open_nursery() as nursery:
+            work = _Run(kernel, configs, report)
+            known = {subcluster.name: subcluster for subcluster in kernel.get_subclusters()}
+            for name, subcluster in known.items():
+                if name in configs and subcluster.config != check_config(configs[name], {}):
+                    text = "is resumed with the config it was launched with, which differs from the file's"
+                    print(f"ocap: {safe_text(name)} {text}", file=sys.stderr)
 
-        async def watch_for_interrupt() -> None:
-            nonlocal interrupted
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async for _ in signals:
-                    interrupted = True
-                    nursery.cancel_scope.cancel()
-                    return
+            async def watch_for_interrupt() -> None:
+                nonlocal interrupted
+                with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                    async for _ in signals:
+                        interrupted = True
+                        nursery.cancel_scope.cancel()
+                        return
 
-        nursery.start_soon(watch_for_interrupt)
-        for name in configs:
-            nursery.start_soon(work.launch_or_resume, name, known)
-        await work.until_done()
-        nursery.cancel_scope.cancel()
+            nursery.start_soon(watch_for_interrupt)
+            for name in configs:
+                nursery.start_soon(work.launch_or_resume, name, known)
+            await work.until_done()
+            nursery.cancel_scope.cancel()
+        if not interrupted:
+            await kernel.idle()  # what is left of launches that were given up goes
     if as_json:
         print(json.dumps(results))
     if interrupted:

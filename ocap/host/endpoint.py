@@ -119,10 +119,14 @@ class Endpoint:
         """
         self._check_open()
         body, references = encode_call(args, kwargs)
-        promise = HostPromise(self) if wants_result else None
-        if promise is not None:
-            self._waiting.add(promise)
+        promise = self.new_promise() if wants_result else None
         self._submit(lambda: self._send(target, method, body, references, promise))
+        return promise
+
+    def new_promise(self) -> HostPromise:
+        """A promise to the host program, which `settle` or the end settles."""
+        promise = HostPromise(self)
+        self._waiting.add(promise)
         return promise
 
     def _check_open(self) -> None:
@@ -163,7 +167,7 @@ class Endpoint:
             if promise is None:
                 logger.warning("%s could not be sent: %s", method, reason)
             else:
-                self._settled(promise, None, reason)
+                self.settle(promise, None, reason)
             return
         if promise is not None and kref is not None:
             promise.kref = kref
@@ -237,28 +241,28 @@ class Endpoint:
         match delivery:
             case deliveries.Notify(settlements):
                 for settlement in settlements:
-                    self._settle(settlement)
+                    self._settled(settlement)
             case deliveries.Message():
                 self._serve(delivery)
             case _:
                 pass  # what the host exports are services, which stay under their names
 
-    def _settle(self, settlement: Settlement) -> None:
+    def _settled(self, settlement: Settlement) -> None:
         promise = self._promises.pop(settlement.promise, None)
         if promise is None:
             return
         try:
             value = self.decoder.decode(settlement.data)
         except DecodeError as error:
-            self._settled(promise, None, error)
+            self.settle(promise, None, error)
             return
         if settlement.rejected:
             failure = value if isinstance(value, Exception) else RuntimeError(value)
-            self._settled(promise, None, failure)
+            self.settle(promise, None, failure)
         else:
-            self._settled(promise, value)
+            self.settle(promise, value)
 
-    def _settled(self, promise: HostPromise, value: Any, error: BaseException | None = None) -> None:
+    def settle(self, promise: HostPromise, value: Any, error: BaseException | None = None) -> None:
         self._waiting.discard(promise)
         promise.settle(value, error)
 
@@ -266,9 +270,8 @@ class Endpoint:
         """The promise standing for `kref`, whose notify is on its way."""
         promise = self._promises.get(kref)
         if promise is None:
-            promise = self._promises[kref] = HostPromise(self)
+            promise = self._promises[kref] = self.new_promise()
             promise.kref = kref
-            self._waiting.add(promise)
         return promise
 
     def close(self) -> None:

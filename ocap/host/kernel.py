@@ -29,7 +29,8 @@ from ocap.protocol.errors import (
     VatNotFoundError,
 )
 from ocap.protocol.marshal import encode
-from ocap.protocol.refs import HOST, VatId, sort_key
+from ocap.protocol.refs import HOST, SubclusterId, VatId, sort_key
+from ocap.ring.heap import Heap
 from ocap.ring.scheduler import Scheduler
 from ocap.ring.supervisor import TaskSupervisor
 from ocap.ring.workers import Workers
@@ -71,6 +72,7 @@ class Kernel:
         if log is not None:
             self.observe(log)
         self._scheduler = Scheduler(self._core, self._release)
+        self._heap = Heap(lambda: self._scheduler.cranks, lambda: len(self._core.running))
         self._endpoint = Endpoint(self._core, self._scheduler.submit, self._serve)
         self._endpoint.is_closed = True
         self._services = Services(self._endpoint)
@@ -120,7 +122,7 @@ class Kernel:
             self._backend.close()
 
     def _supervise(self, vat: VatId) -> TaskSupervisor:
-        return TaskSupervisor(self._core.state, vat, self._core.state.vats[vat].source)
+        return TaskSupervisor(self._core.state, vat, self._core.state.vats[vat].source, self._heap)
 
     def _release(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -151,22 +153,23 @@ class Kernel:
     async def _apply(self, change: Callable[[], T]) -> T:
         """Run `change` between cranks and wait for it."""
         self._check_running()
-        done = trio.Event()
-        outcome: list[T] = []
-        failure: list[BaseException] = []
+        done = self._endpoint.new_promise()
 
         def submitted() -> None:
             try:
-                outcome.append(self._core.between_cranks(change))
+                value = self._core.between_cranks(change)
             except Exception as error:
-                failure.append(error)
-            done.set()
+                self._endpoint.settle(done, None, error)
+            else:
+                self._endpoint.settle(done, value)
 
         self._scheduler.submit(submitted)
-        await done.wait()
-        if failure:
-            raise failure[0]
-        return outcome[0]
+        result: T = await done
+        return result
+
+    def _check_open(self) -> None:
+        if self._is_over:
+            raise KernelClosedError("the kernel was left; open the store again with a new Kernel")
 
     def _check_running(self) -> None:
         if self._endpoint.is_closed:
@@ -202,8 +205,8 @@ class Kernel:
     async def launch_subcluster(self, config: ClusterConfig) -> Subcluster:
         """Create a subcluster's vats, call `bootstrap(vats, services)` of one, and wait for its answer.
 
-        A launch is whole or not at all: when it raises, or the process dies before bootstrap has
-        answered, nothing of it remains.
+        A launch is whole or not at all: when it raises or is cancelled, or the process dies before
+        bootstrap has answered, nothing of it remains.
 
         Raises:
             ConfigError: the config is wrong, with the path to where; nothing was changed.
@@ -216,15 +219,20 @@ class Kernel:
         vats = tuple(VatSpec(name, vat.source, _data(vat.parameters)) for name, vat in config.vats.items())
         spec = LaunchSpec(config.name, encode(config_to_data(config))[0], config.bootstrap, vats, services)
 
-        def change() -> tuple[SubclusterRow, HostPromise]:
+        launched: list[SubclusterId] = []
+
+        def change() -> HostPromise:
             row = self._core.lifecycle.launch(spec)
             vref = self._core.lifecycle.keeper(HOST).to_vat(row.result)
             self._core.host_syscalls([syscalls.Subscribe(vref)])
-            return row, self._endpoint.expect(row.result)
+            launched.append(row.id)
+            return self._endpoint.expect(row.result)
 
-        row, answer = await self._apply(change)
         try:
-            await answer
+            await (await self._apply(change))
+        except trio.Cancelled:
+            self._scheduler.submit(lambda: self._terminate(launched))
+            raise
         except KernelClosedError:
             raise
         except LaunchError as error:
@@ -232,7 +240,7 @@ class Kernel:
         except Exception as error:
             reason = f"bootstrap raised {type(error).__name__}: {error}"
             raise LaunchError(_named(config.name, reason)) from error
-        return self.get_subcluster(row.id)
+        return self.get_subcluster(launched[0])
 
     def get_subclusters(self) -> list[Subcluster]:
         """Every subcluster that is launched, oldest first."""
@@ -242,10 +250,8 @@ class Kernel:
 
     def get_subcluster(self, subcluster: str) -> Subcluster:
         """Raises `SubclusterNotFoundError`."""
-        row = self._core.state.subclusters.get(subcluster)
-        if row is None or row.state != "running":
-            raise SubclusterNotFoundError(f"there is no subcluster {subcluster}")
-        return self._subcluster(row)
+        self._check_open()
+        return self._subcluster(self._launched(subcluster))
 
     async def terminate_subcluster(self, subcluster: str) -> None:
         """End every vat of a subcluster and forget it.
@@ -253,10 +259,22 @@ class Kernel:
         Raises:
             SubclusterNotFoundError: there is none of that id.
         """
+
+        def change() -> None:
+            self._core.lifecycle.terminate_subcluster(self._launched(subcluster))
+
+        await self._apply(change)
+
+    def _terminate(self, subclusters: list[SubclusterId]) -> None:
+        """A change from outside: end those that are still there."""
+        rows = [row for row in map(self._core.state.subclusters.get, subclusters) if row is not None]
+        self._core.between_cranks(lambda: [self._core.lifecycle.terminate_subcluster(row) for row in rows])
+
+    def _launched(self, subcluster: str) -> SubclusterRow:
         row = self._core.state.subclusters.get(subcluster)
         if row is None or row.state != "running":
             raise SubclusterNotFoundError(f"there is no subcluster {subcluster}")
-        await self._apply(lambda: self._core.lifecycle.terminate_subcluster(row))
+        return row
 
     def _subcluster(self, row: SubclusterRow) -> Subcluster:
         config = config_from_data(self._endpoint.decoder.decode(CapData(row.config)))
@@ -271,6 +289,7 @@ class Kernel:
 
     def _write(self) -> None:
         """Let queries see what is in memory."""
+        self._check_open()
         self._core.state.write()
 
     # ---- vats ---------------------------------------------------------------------------------
@@ -284,6 +303,7 @@ class Kernel:
 
     def get_vat(self, vat: str) -> Vat:
         """Raises `VatNotFoundError`."""
+        self._check_open()
         row = self._core.state.vats.get(vat)
         if row is None or row.id == HOST or row.state == "terminated":
             raise VatNotFoundError(f"there is no vat {vat}")
@@ -303,6 +323,7 @@ class Kernel:
         """
         self._check_running()
         await self._scheduler.idle()
+        self._check_running()
 
     def status(self) -> dict[str, Any]:
         """How the kernel is.
@@ -333,20 +354,29 @@ class Kernel:
         """Check every invariant of what is committed; empty when all is well."""
         if self._backend.path is not None:
             return verify(self._backend.path)
+        self._check_open()
         if self._scheduler.is_idle or self._nursery is None:
             self._write()
         return verify_connection(self._backend.connection)
 
-    def collect_garbage(self) -> None:
-        """Have every running vat report what it no longer holds; `idle()` waits for it.
+    def collect_garbage(self, *, cycles: bool = False) -> None:
+        """Have every vat report what it no longer holds; `idle()` waits for it.
 
-        A vat that is not running has no heap, so nothing but what its store says.
+        A vat that is not running is started for that: an earlier incarnation may have left something.
+
+        Args:
+            cycles: also search for cycles across vats, which no counting finds.
         """
         self._check_running()
 
         def reap() -> None:
-            for vat in sorted(self._core.running - {HOST}, key=sort_key):
-                self._core.collector.schedule_reap(vat)
+            self._heap.demand()
+            if cycles:
+                self._core.cycles.start(self._core.running)
+            self._write()
+            for vat in sorted(self._backend.vats_in("live"), key=sort_key):
+                if vat != HOST:
+                    self._core.collector.schedule_reap(vat, to_the_end=True)
 
         self._scheduler.submit(reap)
 

@@ -8,7 +8,8 @@ Between `next_crank` and `finish` nothing else may touch the core: input from ou
 between cranks, through `between_cranks`.
 
 Work is taken in this order: GC actions, reaping, cleanup of the dead, disconnection of lost
-incarnations, then the run queue, first in first out.
+incarnations, then the run queue, first in first out. After a batch of collection that leaves more
+to do, one queued item goes first.
 
 Invariants:
 
@@ -25,6 +26,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
+from ocap.kernel.cycles import CycleSearch
 from ocap.kernel.effects import Effect, Event, HostDelivery
 from ocap.kernel.gc import Collector
 from ocap.kernel.items import CreateVat, Item, Notify, Send, TerminateVat
@@ -83,6 +85,7 @@ class Core:
         self._promises = Promises(self.state, self.counts)
         self.lifecycle = Lifecycle(self.state, self.counts, self._promises)
         self.collector = Collector(self.state.gc)
+        self.cycles = CycleSearch(self.state)
         self._outbox: list[Effect] = []
         self._mark = 0
         self.host_waits = False
@@ -141,6 +144,11 @@ class Core:
     # ---- cranks -----------------------------------------------------------------------------
 
     def next_crank(self) -> Crank | None:
+        if self.collector.has_more:
+            self.collector.has_more = False
+            crank = self._queue_crank()
+            if crank is not None:
+                return crank
         return self._gc_crank() or self._cleanup_crank() or self._disconnect_crank() or self._queue_crank()
 
     def finish(self, crank: Crank, outcome: syscalls.Outcome) -> None:
@@ -168,8 +176,11 @@ class Core:
             self.state.vatstore.put((crank.vat, key), value)
         self._complain(crank, outcome)
         self.collector.count_delivery(crank.vat)
+        if isinstance(crank.delivery, deliveries.ReportEdges):
+            self.cycles.report(keeper, outcome.edges)
         if outcome.unfinished:
             self.collector.schedule_reap(crank.vat)
+            self.collector.has_more = True
         if leave is not None:
             self._terminate(keeper.row, TERMINATED, "it exited", crank)
         self._end()
@@ -213,7 +224,17 @@ class Core:
         return Crank(number, cause)
 
     def _gc_crank(self) -> Crank | None:
+        asleep = self.collector.asleep(self.running)
+        if asleep is not None:
+            row = self.state.vats.get(asleep)
+            if row is not None and row.state == "live":
+                return self._restart_crank(row, 0)
+            self.collector.give_up(asleep)
         work = self.collector.next_work(self.running, self.lifecycle.keeper)
+        if work is None:
+            work = self.cycles.next_work(self.running, self.lifecycle.keeper)
+            while self.cycles.to_reap and not self.cycles.is_under_way:
+                self.collector.schedule_reap(self.cycles.to_reap.pop())
         if work is None:
             self.state.keep()  # stale actions are gone
             return None
@@ -385,9 +406,7 @@ class Core:
 
     def _reject_result(self, item: Send, error: CapData) -> None:
         if item.result is not None:
-            promise = self.state.promises[item.result]
-            if promise.data is None:
-                self._promises.settle(promise, True, error)
+            self._promises.settle(self.state.promises[item.result], True, error)
 
     def _fault(self, crank: Crank, row: VatRow, reason: str, outcome: syscalls.Outcome) -> None:
         """Undo the crank; then take its item away, and the vat's tainted heap with it."""
@@ -405,8 +424,10 @@ class Core:
                 self.state.queue.pop()
                 self._bury(number, vat, item, reason)
             case Notify() as item:
-                self.state.queue.pop()
-                self.counts.decref(item.promise)
+                name = self.state.clist(vat).by_kref(item.promise)
+                if name is None or not name.heard:  # else it waits for another incarnation
+                    self.state.queue.pop()
+                    self.counts.decref(item.promise)
             case CreateVat():
                 self.state.queue.pop()
                 self.lifecycle.fail_launch(row, reason)

@@ -7,7 +7,10 @@ Invariants:
 
 1. An action is checked again when it is taken: a reference introduced meanwhile negates it.
 2. One vat and one kind a crank, drops before retirements, so a vat hears of both in that order.
-3. A vat without a worker is told when it has one: nobody is started to be told of garbage.
+3. A vat without a worker is told when it has one: nobody is started to be told of garbage, unless
+   the host asks for everything.
+4. Work is cut into batches, and between two batches a queued item has its turn: dropping a million
+   references stalls nobody.
 """
 
 from __future__ import annotations
@@ -36,8 +39,10 @@ class Collector:
     def __init__(self, actions: GcActions) -> None:
         self._actions = actions
         self._dirt: dict[str, int] = {}
-        self._reap: dict[str, None] = {}
+        self._reap: dict[str, bool] = {}  # vats to be asked, and whether to the end
         self._audits: dict[str, str] = {}  # by vat, the last import it was asked about
+        self.has_more = False
+        """Whether the last work was only part of what is due: others may come first now."""
 
     def started(self, vat: str, incarnation: int) -> None:
         """A worker runs the vat now: what waited for that can be told."""
@@ -51,14 +56,27 @@ class Collector:
         dirt = self._dirt.get(vat, 0) + 1
         if dirt >= REAP_AFTER:
             dirt = 0
-            self._reap[vat] = None
+            self._reap.setdefault(vat, False)
         self._dirt[vat] = dirt
 
-    def schedule_reap(self, vat: str) -> None:
-        self._reap[vat] = None
+    def schedule_reap(self, vat: str, *, to_the_end: bool = False) -> None:
+        """Ask a vat to bring out its dead; `to_the_end`: it is started for that, and asked for everything."""
+        self._reap[vat] = to_the_end or self._reap.get(vat, False)
+
+    def asleep(self, running: Container[str]) -> str | None:
+        """A vat that should be started to be reaped."""
+        for vat, to_the_end in self._reap.items():
+            if to_the_end and vat not in running:
+                return vat
+        return None
+
+    def give_up(self, vat: str) -> None:
+        """The vat cannot be started."""
+        self._reap.pop(vat, None)
 
     def next_work(self, running: Container[str], keeper: Callable[[str], VatKeeper]) -> Work | None:
         """Whom to tell or ask what, in the kernel's names and the vat's."""
+        self.has_more = False
         while self._actions.active:
             vat = min(self._actions.active, key=sort_key)
             found = self._next_action(keeper(vat)) if vat in running else None
@@ -66,10 +84,12 @@ class Collector:
                 return found
             del self._actions.active[vat]
         while self._reap:
-            vat = next(iter(self._reap))
+            vat, to_the_end = next(iter(self._reap.items()))
             del self._reap[vat]
             if vat in running:
                 krefs, vrefs = self._audit(keeper(vat))
+                if to_the_end and vat in self._audits:
+                    self._reap[vat] = True
                 return VatId(vat), deliveries.BringOutYourDead(krefs), deliveries.BringOutYourDead(vrefs)
         return None
 
@@ -88,12 +108,14 @@ class Collector:
         vat = keeper.row.id
         for kind in KINDS:
             told = []
-            for kref in sorted(self._actions.first(vat, kind, GC_BATCH), key=sort_key):
+            batch = self._actions.first(vat, kind, GC_BATCH)
+            for kref in sorted(batch, key=sort_key):
                 self._actions.remove(vat, kind, kref)
                 vref = keeper.take_gc_action(kind, kref)
                 if vref is not None:
                     told.append((kref, vref))
             if told:
+                self.has_more = len(batch) == GC_BATCH
                 delivery = _DELIVERIES[kind]
                 return vat, delivery(tuple(kref for kref, _ in told)), delivery(tuple(vref for _, vref in told))
         return None

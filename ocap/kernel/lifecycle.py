@@ -117,7 +117,9 @@ class Lifecycle:
             state.vats.insert(new, VatRow(new, vat.name, subcluster, vat.source, vat.parameters, root))
             state.clist(new).add(root, ROOT)
             state.queue.push(CreateVat(new, cause))
-        result = state.new_promise(None)
+        # Vats decide the answer, and may pass that on; the result is the kernel's own, and follows it.
+        result, answer = state.new_promise(None), state.new_promise(None)
+        self._promises.forward(state.promises[result], state.promises[answer])
         self._counts.incref(result)
         row = SubclusterRow(subcluster, spec.name, spec.config, ids[spec.bootstrap], result)
         state.subclusters.insert(subcluster, row)
@@ -129,8 +131,8 @@ class Lifecycle:
         args = CapData(body, tuple([it.kref for it in named]))
         self._counts.incref(roots[spec.bootstrap])
         self._counts.incref_slots(args)
-        self._counts.incref(result)
-        state.queue.push(Send(roots[spec.bootstrap], "bootstrap", args, result, cause))
+        self._counts.incref(answer)
+        state.queue.push(Send(roots[spec.bootstrap], "bootstrap", args, answer, cause))
         return row
 
     def conclude_launches(self) -> None:
@@ -159,14 +161,14 @@ class Lifecycle:
 
     def terminate_subcluster(self, row: SubclusterRow) -> list[VatId]:
         """Terminate every vat of a subcluster and forget it."""
+        if row.result in self.launching:
+            self._concluded(row.result)
         self._state.write()
         vats = [VatId(vat) for vat in self._state.backend.vats_of(row.id)]
         for vat in vats:
             self.terminate(self._state.vats[vat], TERMINATED)
         promise = self._state.promises[row.result]
         if promise.data is None:
-            if row.result in self.launching:
-                self._concluded(row.result)
             self._promises.settle(promise, True, TERMINATED)
         self._counts.decref(row.result)
         self._state.subclusters.delete(row.id)
@@ -195,7 +197,7 @@ class Lifecycle:
         for kref in self._clist_krefs(row.id, "promises"):
             name = keeper.clist.by_kref(kref)
             assert name is not None
-            if not name.heard and not name.decided:
+            if not name.heard and not (name.decided and state.promises[kref].decider == row.id):
                 self._leave_promise(keeper, kref)
         for kref in self._clist_krefs(row.id, "exports"):
             export = keeper.clist.by_kref(kref)

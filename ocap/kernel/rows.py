@@ -93,7 +93,7 @@ class VatRow(Row):
 
 @define(eq=False)
 class SubclusterRow(Row):
-    """A subcluster. `result` is the promise for what bootstrap returned, a counted reference."""
+    """A subcluster. `result`, a counted reference, follows the promise for what bootstrap returned."""
 
     id: SubclusterId
     name: str

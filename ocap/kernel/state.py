@@ -63,6 +63,8 @@ class State:
         self._written_counters = dict(self._counters)
         self.queue = Queue(journal, self._items, backend.load_place, self._counters.get("queue", 1))
         self.born: set[str] = set()
+        self.crossed: set[str] | None = None
+        """While cycles are searched for: the krefs of objects named by a delivery or syscall."""
         self._clists: dict[str, Clist] = {}
         self._changed: dict[str, Clist] = {}
         self.maybe_free: dict[str, None] = {}
@@ -134,11 +136,13 @@ class State:
         if changes:
             self.backend.write(changes)
 
-    def scan_vatstore(self, vat: str, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """A vat's entries from `start` up to, not including, `end`, in key order."""
+    def scan_vatstore(
+        self, vat: str, start: bytes, end: bytes, limit: int, *, reverse: bool
+    ) -> list[tuple[bytes, bytes]]:
+        """A vat's entries from `start` up to, not including, `end`, in key order or from the last back."""
         if changes := self.vatstore.take_changes():
             self.backend.write({"vatstore": changes})
-        return self.backend.scan_vatstore(vat, start, end, limit)
+        return self.backend.scan_vatstore(vat, start, end, limit, reverse=reverse)
 
     def commit(self) -> None:
         """Between cranks: everything so far survives whatever happens next."""

@@ -60,6 +60,8 @@ class VatKeeper:
 
     def to_vat(self, kref: str) -> Vref:
         """The vat's name for `kref`; the vat is introduced to it if need be."""
+        if self._state.crossed is not None:
+            self._state.crossed.add(kref)
         row = self.clist.by_kref(kref)
         if row is None:
             number = self.row.next_import
@@ -148,6 +150,8 @@ class VatKeeper:
         """What `vref` names; a new `+` vref becomes an object or promise of this vat."""
         row = self.clist.by_vref(vref)
         if row is not None:
+            if self._state.crossed is not None:
+                self._state.crossed.add(row.kref)
             if not row.reachable:
                 if not is_vat_allocated(vref):
                     raise VatFault(f"used {vref}, which it had dropped")

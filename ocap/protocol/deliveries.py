@@ -81,4 +81,9 @@ class BringOutYourDead:
     vrefs: tuple[str, ...] = ()
 
 
-Delivery = StartVat | Message | Notify | DropExports | RetireExports | RetireImports | BringOutYourDead
+@frozen
+class ReportEdges:
+    """Say which references lead to which, so that cycles across vats can be found. Runs no user code."""
+
+
+Delivery = StartVat | Message | Notify | DropExports | RetireExports | RetireImports | BringOutYourDead | ReportEdges

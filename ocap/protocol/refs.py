@@ -8,8 +8,12 @@ Grammar of vrefs (after SwingSet's liveslots)::
 
     vref     = ("o" | "p") sign number [instance]
     sign     = "+" | "-"
-    instance = after "o+" only: ("d" | "v") kind "/" number, in place of the number
+    instance = after "o+" only: ("d" | "v") kind "/" number [":" facet], in place of the number
+    kind     = facet = number
     number   = "0" | nonzero-digit digit*          (ASCII digits, at most 18)
+
+`d` is a durable object, `v` a virtual one, which lives off the heap and ends with its incarnation.
+The facets of one object share its name, the *base*, and its state.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ HOST = VatId("host")
 """The host program is an endpoint like a vat: it has a clist, imports and exports."""
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,17})"
-_VREF = re.compile(rf"(?:[op][+-]{_NUMBER}|o\+[dv]{_NUMBER}/{_NUMBER})", re.ASCII)
+_VREF = re.compile(rf"(?:[op][+-]{_NUMBER}|o\+[dv]{_NUMBER}/{_NUMBER}(?::{_NUMBER})?)", re.ASCII)
 _KREF = re.compile(rf"k[op]{_NUMBER}", re.ASCII)
 
 
@@ -61,6 +65,14 @@ def durable_export(kind: int, instance: int) -> Vref:
     return Vref(f"o+d{kind}/{instance}")
 
 
+def virtual_export(kind: int, instance: int) -> Vref:
+    return Vref(f"o+v{kind}/{instance}")
+
+
+def facet_export(base: str, facet: int) -> Vref:
+    return Vref(f"{base}:{facet}")
+
+
 def imported(kref: Kref, number: int) -> Vref:
     """The vref the kernel allocates when it introduces `kref` to a vat."""
     return Vref(f"{kref[1]}-{number}")
@@ -83,10 +95,30 @@ def is_durable(vref: str) -> bool:
     return vref[2] == "d" or vref == ROOT
 
 
+def is_virtual(vref: str) -> bool:
+    return vref[2] == "v"
+
+
+def is_off_heap(vref: str) -> bool:
+    """Whether an export has its state in the vatstore: durable and virtual objects and stores."""
+    return vref[2] in "dv"
+
+
 def durable_parts(vref: str) -> tuple[int, int]:
-    """Kind and instance number of `o+dKIND/INSTANCE`."""
+    """Kind and instance number of `o+dKIND/INSTANCE`, of `o+vKIND/INSTANCE`, and of a facet of either."""
     kind, _, instance = vref[3:].partition("/")
-    return int(kind), int(instance)
+    return int(kind), int(instance.partition(":")[0])
+
+
+def base_of(vref: str) -> str:
+    """The object that a facet is one of; any other vref is its own base."""
+    return vref.partition(":")[0]
+
+
+def facet_of(vref: str) -> int | None:
+    """The index of a facet; None for what is none."""
+    facet = vref.partition(":")[2]
+    return int(facet) if facet else None
 
 
 def is_well_formed_vref(text: object) -> bool:

@@ -125,6 +125,7 @@ class Outcome:
         complaints: (error id, traceback text) of what behaviours raised, for the log only.
         log: lines the vat wrote to its log.
         unfinished: after bringOutYourDead, whether there is more to bring out.
+        edges: after reportEdges, from each export ("" for what holds without being held) to what it reaches.
     """
 
     syscalls: tuple[Syscall, ...] = ()
@@ -133,3 +134,4 @@ class Outcome:
     complaints: tuple[tuple[str, str], ...] = ()
     log: tuple[str, ...] = ()
     unfinished: bool = False
+    edges: tuple[tuple[str, tuple[str, ...]], ...] = ()

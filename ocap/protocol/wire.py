@@ -211,6 +211,7 @@ _FORMS = (
     _Form(5, deliveries.RetireExports, _REFS),
     _Form(6, deliveries.RetireImports, _REFS),
     _Form(7, deliveries.BringOutYourDead, _REFS),
+    _Form(8, deliveries.ReportEdges),
     # syscalls
     _Form(10, syscalls.Send, _TEXT, _TEXT, _DATA, _maybe(_TEXT)),
     _Form(11, syscalls.Subscribe, _TEXT),
@@ -234,6 +235,7 @@ _FORMS = (
         _many(_pair(_TEXT, _TEXT)),
         _many(_TEXT),
         _FLAG,
+        _many(_pair(_TEXT, _REFS)),
     ),
 )
 _BY_CODE = {form.code: form for form in _FORMS}

@@ -58,7 +58,7 @@ class Scheduler:
         self._wake.set()
 
     def stop(self) -> None:
-        """Finish the crank under way, commit, and end."""
+        """Finish the crank under way, take what was submitted, commit, and end."""
         self._stopping = True
         self._wake.set()
 
@@ -90,10 +90,12 @@ class Scheduler:
                 while core.stopped:
                     workers.stop(core.stopped.pop())
                 self._count()
+            self._take_input()
             self._commit()
         except trio.Cancelled:
             # The crank under way has no outcome and never happened; those before it did.
             core.abandon()
+            self._take_input()
             self._commit()
             raise
         finally:

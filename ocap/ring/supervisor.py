@@ -8,6 +8,7 @@ from ocap.kernel.state import State
 from ocap.protocol.deliveries import Delivery
 from ocap.protocol.refs import VatId
 from ocap.protocol.syscalls import Outcome
+from ocap.ring.heap import Heap
 from vats.liveslots import Liveslots
 from vats.loader import VatSource
 
@@ -24,18 +25,23 @@ class VatstoreView:
     def get(self, key: bytes, /) -> bytes | None:
         return self._state.vatstore.get((self._vat, key))
 
-    def scan(self, start: bytes, end: bytes, limit: int, /) -> list[tuple[bytes, bytes]]:
-        return self._state.scan_vatstore(self._vat, start, end, limit)
+    def scan(self, start: bytes, end: bytes, limit: int, /, *, reverse: bool = False) -> list[tuple[bytes, bytes]]:
+        return self._state.scan_vatstore(self._vat, start, end, limit, reverse=reverse)
 
 
 class TaskSupervisor:
     """Runs a vat inside its trio task; the vat's own code sees neither trio nor the kernel."""
 
-    def __init__(self, state: State, vat: VatId, source: str) -> None:
+    def __init__(self, state: State, vat: VatId, source: str, heap: Heap) -> None:
         self._source = VatSource(source, vat)
         self._lines: list[str] = []
         self._liveslots = Liveslots(
-            vat, VatstoreView(state, vat), self._source, registry=self._source.registry, log=self._lines.append
+            vat,
+            VatstoreView(state, vat),
+            self._source,
+            registry=self._source.registry,
+            log=self._lines.append,
+            collect=heap.collect,
         )
 
     def deliver(self, delivery: Delivery) -> Outcome:

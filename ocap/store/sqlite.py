@@ -28,13 +28,25 @@ import apsw
 from ocap.kernel.items import Item
 from ocap.kernel.rows import ClistRow
 from ocap.protocol.errors import NotOurStoreError, StoreError, StoreFailedError, StoreInUseError, StoreVersionError
-from ocap.store.rowmap import MAPPINGS, clist_row, to_item
+from ocap.store.rowmap import MAPPINGS, clist_row, split, to_item
 from ocap.store.schema import APPLICATION_ID, MIGRATIONS, TABLES, VERSION
 
 Durability = Literal["power", "process", "none"]
 _SYNCHRONOUS: dict[Durability, str] = {"power": "FULL", "process": "NORMAL", "none": "OFF"}
 
 _CLIST = "vat, kref, vref, reachable, heard, decided"
+
+_HOLDERS = (
+    "SELECT slots FROM queue WHERE slots <> ''",
+    "SELECT target FROM queue WHERE target IS NOT NULL",
+    "SELECT slots FROM promises WHERE slots <> ''",
+    "SELECT root FROM vats WHERE root IS NOT NULL",
+    "SELECT parameter_slots FROM vats WHERE parameter_slots <> ''",
+    "SELECT kref FROM services",
+    "SELECT target FROM dead_letters",
+    "SELECT slots FROM dead_letters WHERE slots <> ''",
+)
+"""Where the kernel itself keeps references: each gives krefs separated by spaces."""
 
 _WHICH = {
     "all": "1",
@@ -139,8 +151,11 @@ class SqliteBackend:
         values = self._first("SELECT value FROM vatstore WHERE vat = ? AND key = ?", vat, key)
         return None if values is None else values[0]
 
-    def scan_vatstore(self, vat: str, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        query = "SELECT key, value FROM vatstore WHERE vat = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+    def scan_vatstore(
+        self, vat: str, start: bytes, end: bytes, limit: int, *, reverse: bool
+    ) -> list[tuple[bytes, bytes]]:
+        order = "DESC" if reverse else "ASC"
+        query = f"SELECT key, value FROM vatstore WHERE vat = ? AND key >= ? AND key < ? ORDER BY key {order} LIMIT ?"
         return self._rows(query, vat, start, end, limit)
 
     def vatstore_keys(self, vat: str, limit: int) -> list[bytes]:
@@ -202,6 +217,17 @@ class SqliteBackend:
 
     def vats_of(self, subcluster: str) -> list[str]:
         return self._column("SELECT id FROM vats WHERE subcluster = ? ORDER BY length(id), id", subcluster)
+
+    def vats(self) -> list[str]:
+        return self._column("SELECT id FROM vats")
+
+    def held_by_kernel(self) -> list[str]:
+        """Krefs that anything but a clist holds: what waits in queues, settled data, roots, services…"""
+        named: set[str] = set()
+        for query in _HOLDERS:
+            for text in self._column(query):
+                named.update(split(text))
+        return list(named)
 
     def vats_in(self, state: str) -> list[str]:
         return self._column("SELECT id FROM vats WHERE state = ? ORDER BY length(id), id", state)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 import apsw
 from attrs import frozen
@@ -97,9 +98,10 @@ def verify_connection(db: apsw.Connection) -> list[Problem]:
     try:
         return list(_problems(db))
     finally:
-        # Takes the temporary tables away too.
-        db.execute("ROLLBACK TO verify")
-        db.execute("RELEASE verify")
+        # Takes the temporary tables away too. That a file is corrupt has been found by now.
+        with suppress(apsw.CorruptError):
+            db.execute("ROLLBACK TO verify")
+            db.execute("RELEASE verify")
 
 
 def _problems(db: apsw.Connection) -> Iterator[Problem]:

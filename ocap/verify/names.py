@@ -92,20 +92,23 @@ def vrefs_agree_with_krefs(db: apsw.Connection) -> Iterator[Finding]:
     """
     # SQL finds the few rows worth a look.
     query = """
-        SELECT c.vat || ' ' || c.vref, c.kref, c.vref, c.reachable, o.kref IS NOT NULL, o.owner IS c.vat
+        SELECT c.vat || ' ' || c.vref, c.kref, c.vref, c.reachable, c.heard, c.decided,
+            o.kref IS NOT NULL, o.owner IS c.vat
         FROM clist c LEFT JOIN objects o ON o.kref = c.kref
         WHERE c.vref NOT GLOB '[op][-+][0-9]*' OR substr(c.vref, 4) GLOB '*[^0-9]*' OR c.vref GLOB '??0?*'
             OR length(c.vref) > 20 OR substr(c.kref, 2, 1) <> substr(c.vref, 1, 1) OR c.reachable NOT IN (0, 1)
-            OR (c.vref GLOB 'p*' AND c.reachable <> 1)
+            OR (c.vref GLOB 'p*' AND c.reachable <> 1) OR (c.vref GLOB 'o*' AND (c.heard OR c.decided))
             OR (o.kref IS NOT NULL AND (o.owner IS c.vat) <> (substr(c.vref, 2, 1) = '+'))
     """
-    for key, kref, vref, reachable, is_object, owned in db.execute(query):
+    for key, kref, vref, reachable, heard, decided, is_object, owned in db.execute(query):
         if not is_well_formed_vref(vref):
             yield key, "a vref", repr(vref)
         elif kref[1:2] != vref[0]:
             yield key, f"a name of the same kind as {kref}", vref
         elif reachable not in ((0, 1) if vref[0] == "o" else (1,)):
             yield key, "a flag" if vref[0] == "o" else "a flag that is up", reachable
+        elif vref[0] == "o" and (heard or decided):
+            yield key, "an object's name, which is kept for no settlement", f"heard {heard}, decided {decided}"
         elif is_object and bool(owned) is not (vref[1] == "+"):
             yield key, f"an {'export' if owned else 'import'} of {kref}", vref
 

@@ -45,6 +45,9 @@ def one_authority(db: apsw.Connection) -> Iterator[Finding]:
         FROM promises p LEFT JOIN carried ON result = p.kref
         WHERE state = 'unresolved' AND coalesce(times, 0) <> (decider IS NULL)
         UNION ALL
+        SELECT p.kref, 'no queued message to carry what is ' || state, 'item ' || seq FROM queue q
+        JOIN promises p ON p.kref = q.result WHERE state <> 'unresolved'
+        UNION ALL
         SELECT p.kref, 'a decider that lives and holds it', decider FROM promises p
         WHERE decider IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM vats v JOIN clist c ON c.vat = v.id

@@ -65,7 +65,7 @@ class Puppeteer:
         promises = [vref for vref in names if vref[0] == "p"]
         decided = [vref for vref in self.decided(name) if vref not in used]
         imports = [vref for vref in names if vref.startswith("o-")]
-        match rng.choice(("send",) * 6 + ("resolve", "resolve", "forward", "forward", "drop", "retire", "subscribe", "give up")):
+        match rng.choice(("send",) * 6 + ("resolve", "resolve", "forward", "forward", "drop", "retire", "subscribe", "keep", "give up")):
             case "send":
                 result = rng.choice((None, f"p+{self.fresh()}", *decided[:1]))
                 target = rng.choice(names)
@@ -93,6 +93,14 @@ class Puppeteer:
                     return syscalls.RetireImports((vref,))
             case "subscribe" if promises:
                 return syscalls.Subscribe(rng.choice(promises))
+            case "keep" if decided:
+                return syscalls.Keep(rng.choice(decided), decision=True)
+            case "keep":
+                query = """SELECT vref FROM clist JOIN subscribers ON promise = kref AND subscriber = vat
+                    WHERE vat = ? ORDER BY vref"""
+                heard = [vref for vref in self.query(query, name) if vref not in used]
+                if heard:
+                    return syscalls.Keep(rng.choice(heard), decision=False)
             case "give up" if rng.random() < 0.3:
                 held = [v for v in names if v.startswith("o+") and v != "o+0" and self.world.kref(name, v) is not None]
                 if held:

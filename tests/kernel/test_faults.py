@@ -203,17 +203,36 @@ class TestLaunch:
         world = World("a")
         world.run()
         kref = world.core.between_cranks(lambda: world.core.lifecycle.keeper("v1").to_kernel("p+5"))
-        world.scripts["v2"] = lambda d: [syscalls.Forward(d.result, "p-4")] if messages([("", d)]) else []
         launch(world, "x", {"x": lambda d: [syscalls.Forward(d.result, other(world))] if messages([("", d)]) else []})
 
         def other(world: World) -> str:
             return world.core.lifecycle.keeper("v2").to_vat(kref)
 
         world.run()
-        assert 1 == len([row for row in world.rows()["promises"] if row[1] == "forwarded"])
+        assert 2 == len([row for row in world.rows()["promises"] if row[1] == "forwarded"])  # result and answer
         world.restart()
         world.run()
         assert ["v1"] == [row[0] for row in world.rows()["vats"] if row[0] != HOST]
+
+    def test_one_whose_answer_another_subcluster_decides_is_undone_without_harm_to_that(self):
+        world = World("ab")
+        world.run()
+        root = world.core.state.vats[world.vats["b"]].root
+
+        def pass_on(delivery: deliveries.Delivery) -> list[syscalls.Syscall]:
+            if not messages([("", delivery)]):
+                return []
+            return [send(world.core.lifecycle.keeper("v3").to_vat(root), "decide", delivery.result)]
+
+        vref = launch(world, "x", {"x": pass_on})
+        world.run()
+        (row,) = [it for it in world.core.lifecycle.launching.values()]
+        subcluster = world.core.state.subclusters[row]
+        world.core.between_cranks(lambda: world.core.lifecycle.terminate_subcluster(subcluster))
+        world.run()
+        assert isinstance(host_rejection(world, vref), DisconnectedError)
+        world.do("b", resolve((world.asked("b"), data("too late"))))
+        assert [] == world.faults()
 
     def test_the_reason_is_in_the_log(self):
         world = World("a")

@@ -8,7 +8,7 @@ import pytest
 
 from ocap.protocol import deliveries, syscalls, wire
 from ocap.protocol.capdata import CapData, Settlement
-from ocap.protocol.deliveries import BringOutYourDead, Delivery, DropExports, Message, Notify, StartVat
+from ocap.protocol.deliveries import BringOutYourDead, Delivery, DropExports, Message, Notify, ReportEdges, StartVat
 from ocap.protocol.errors import DecodeError
 from ocap.protocol.marshal import MAX_BODY, MAX_SLOTS
 from ocap.protocol.syscalls import (
@@ -38,6 +38,7 @@ GOLDEN = [
     (DropExports(("o+1", "o+2")), "82048263" + b"o+1".hex() + "63" + b"o+2".hex()),
     (deliveries.RetireExports(("o+1",)), "82058163" + b"o+1".hex()),
     (deliveries.RetireImports(("o-1",)), "82068163" + b"o-1".hex()),
+    (ReportEdges(), "8108"),
     (BringOutYourDead(("o-3",)), "82078163" + "6f2d33"),
     (Send("o-1", "hi", DATA), "850a63" + b"o-1".hex() + "626869" + WIRE_DATA + "f6"),
     (Send("o-1", "hi", DATA, "p+1"), "850a63" + b"o-1".hex() + "626869" + WIRE_DATA + "63" + b"p+1".hex()),
@@ -53,11 +54,11 @@ GOLDEN = [
     (DATA, WIRE_DATA),
     (CapData(b""), "83144080"),
     (SETTLEMENT, WIRE_SETTLEMENT),
-    (Outcome(), "87168080f68080f4"),
+    (Outcome(), "88168080f68080f480"),
     (
-        Outcome((Subscribe("p-3"),), ((b"k", b"v"), (b"d", None)), "why", (("e1", "text"),), ("hi",), True),
-        "871681820b6370" + "2d33" + "82" + "82416b4176" + "824164f6" + "63776879" + "81" + "82626531" + "6474657874"
-        "81626869f5",
+        Outcome((Subscribe("p-3"),), ((b"k", b"v"), (b"d", None)), "why", (("e1", "text"),), ("hi",), True, (("", ("o-1",)),)),
+        "881681820b6370" + "2d33" + "82" + "82416b4176" + "824164f6" + "63776879" + "81" + "82626531" + "6474657874"
+        "81626869f5" + "81" + "8260" + "81636f2d31",
     ),
 ]
 EVERY = (*get_args(Delivery), *get_args(Syscall), CapData, Settlement, Outcome)
@@ -124,15 +125,15 @@ def test_a_field_of_another_type_is_refused(value: Any) -> None:
         ([2, "o+0", "m", [20, b"", ["o-1", 7]], None], Delivery, "args.slots[1]: expected text, not int"),
         ([2, "o+0", "m", [20, b"", []], b"p"], Delivery, "result: expected text, not bytes"),
         ([3, [[20, b"", []]]], Delivery, "settlements[0]: expected Settlement, not code 20"),
-        ([22, [[11, "p-1"], [13, "p-1", 1]], [], None, [], [], False], Outcome, "syscalls[1].to: expected text, not int"),
-        ([22, [[2, "o+0", "m", [20, b"", []], None]], [], None, [], [], False], Outcome, "syscalls[0]: expected one of Send"),
+        ([22, [[11, "p-1"], [13, "p-1", 1]], [], None, [], [], False, []], Outcome, "syscalls[1].to: expected text, not int"),
+        ([22, [[2, "o+0", "m", [20, b"", []], None]], [], None, [], [], False, []], Outcome, "syscalls[0]: expected one of Send"),
         (
-            [22, [], [[b"k"]], None, [], [], False],
+            [22, [], [[b"k"]], None, [], [], False, []],
             Outcome,
             "checkpoint[0]: expected a pair of bytes and bytes or null, not 1 members",
         ),
-        ([22, [], [[b"k", "v"]], None, [], [], False], Outcome, "checkpoint[0][1]: expected bytes, not str"),
-        ([22, [], [], None, [["e1", 2]], [], False], Outcome, "complaints[0][1]: expected text, not int"),
+        ([22, [], [[b"k", "v"]], None, [], [], False, []], Outcome, "checkpoint[0][1]: expected bytes, not str"),
+        ([22, [], [], None, [["e1", 2]], [], False, []], Outcome, "complaints[0][1]: expected text, not int"),
     ],
 )
 def test_a_refusal_says_where_and_what_was_expected(items: Any, expected: Any, complaint: str) -> None:

@@ -27,8 +27,8 @@ class Rows:
         self.reads += 1
         return self.rows.get(key)
 
-    def scan(self, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        return sorted((k, v) for k, v in self.rows.items() if start <= k < end)[:limit]
+    def scan(self, start: bytes, end: bytes, limit: int, *, reverse: bool = False) -> list[tuple[bytes, bytes]]:
+        return sorted(((k, v) for k, v in self.rows.items() if start <= k < end), reverse=reverse)[:limit]
 
     def apply(self, outcome: Outcome) -> None:
         if outcome.fault is None:

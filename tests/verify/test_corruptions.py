@@ -19,11 +19,12 @@ from tests.kernel.puppet import World, args, data, messages, reference, resolve,
 
 
 def rich(world: World) -> None:
-    """Something of everything that a store can hold. a is v1, b v2, c v3, d v4, e v5."""
+    """Something of everything that a store can hold. a is v1, b v2, c v3, d v4, e v5, f v6."""
     world.run()
     core = world.core
-    world.on("b", lambda d: syscalls.Outcome((), ((b"key", b"value"),)) if messages([("", d)]) else [])
     world.introduce("b", "o+1", "a")  # an import
+    world.on("b", lambda d: syscalls.Outcome((), ((b"key", b"value"),)) if messages([("", d)]) else [])
+    world.do("a", send(world.import_root("a", "b")))
     del world.scripts[world.vats["b"]]
     world.do("a", syscalls.DropImports((world.introduce("b", "o+2", "a"),)))  # one that is only recognised
     world.introduce("b", "o+3", "a")  # an orphan
@@ -34,7 +35,7 @@ def rich(world: World) -> None:
     world.do("a", resolve(("p+3", data([1], slots=("o+9", "p+4")))))  # settled, named by what is parked
     answer = world.asked("b")
     world.do("a", send(root, "ask again", "p+5"), send("p+5", "twice", slots=("o+8",)))
-    world.do("b", send(world.import_root("b", "c"), "on", "p+1"), syscalls.Forward(answer, "p+1"))  # a follower
+    world.do("b", send(world.import_root("b", "f"), "on", "p+1"), syscalls.Forward(answer, "p+1"))  # a follower
     for _ in range(FAULT_LIMIT):
         world.do("d", send("o-999"))  # dead letters, and a suspended vat
     world.do("a", send(world.import_root("a", "d"), "held", slots=("o+8",)))
@@ -63,7 +64,7 @@ def provide(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[apsw.Connection]:
-    world = World("abcde")
+    world = World("abcdef")
     rich(world)
     db = world.backend._db
     db.pragma("ignore_check_constraints", True)
@@ -107,7 +108,7 @@ CORRUPTIONS: list[tuple[str, str]] = [
     ("V4", f"DELETE FROM promises WHERE kref = {FULFILLED}"),
     ("V4", "DELETE FROM vats WHERE id = 'v5'"),
     ("V4", "DELETE FROM subclusters"),
-    ("V4", "INSERT INTO clist VALUES ('v77', 'ko1', 'o-1', 1)"),
+    ("V4", "INSERT INTO clist VALUES ('v77', 'ko1', 'o-1', 1, 0, 0)"),
     ("V4", "INSERT INTO subscribers VALUES ('kp999', 0, 'v1')"),
     ("V4", f"INSERT INTO subscribers VALUES ({UNRESOLVED}, 99, 'v77')"),
     ("V4", "UPDATE objects SET owner = 'v77' WHERE kref = 'ko1'"),
@@ -119,6 +120,7 @@ CORRUPTIONS: list[tuple[str, str]] = [
     ("V5", f"UPDATE clist SET vref = kref WHERE {IMPORT}"),
     ("V5", f"UPDATE clist SET reachable = 2 WHERE {EXPORT}"),
     ("V5", "UPDATE clist SET reachable = 0 WHERE vref GLOB 'p*'"),
+    ("V5", f"UPDATE clist SET heard = 1 WHERE {IMPORT}"),
     ("V5", "DROP INDEX clist_by_vref; UPDATE clist SET vref = 'o-1' WHERE vat = 'v1' AND vref GLOB 'o-*'"),
     ("V6", f"DELETE FROM clist WHERE {EXPORT}"),
     ("V6", "UPDATE objects SET owner = NULL WHERE kref = 'ko1'"),
@@ -128,10 +130,10 @@ CORRUPTIONS: list[tuple[str, str]] = [
     ("V6", "UPDATE clist SET vref = 'o+44' WHERE vat = 'v2' AND vref = 'o+0'"),
     ("V7", "INSERT INTO promises VALUES ('kp1000', 'fulfilled', NULL, NULL, 0, x'f6', '')"),
     ("V7", "INSERT INTO objects VALUES ('ko1000', NULL, 0, 0, 'why')"),
-    ("V7", "INSERT INTO objects VALUES ('ko1000', 'v1', 0, 0, NULL); INSERT INTO clist VALUES ('v1', 'ko1000', 'o+70', 1)"),
+    ("V7", "INSERT INTO objects VALUES ('ko1000', 'v1', 0, 0, NULL); INSERT INTO clist VALUES ('v1', 'ko1000', 'o+70', 1, 0, 0)"),
     ("V7", "DELETE FROM gc_actions WHERE kind = 'drop_export'"),
     ("V7", f"UPDATE clist SET reachable = 0 WHERE kref = {ORPHAN}; UPDATE objects SET reachable = 0 WHERE kref = {ORPHAN}"),
-    ("V8", "INSERT INTO gc_actions VALUES ('v3', 'retire_import', 'ko1')"),
+    ("V8", "INSERT INTO gc_actions VALUES ('v3', 'retire_import', 'ko3')"),
     ("V8", "UPDATE gc_actions SET vat = 'v1'"),
     ("V8", "UPDATE vats SET state = 'terminated' WHERE id = 'v3'"),
     ("V9", f"UPDATE promises SET decider = 'v1' WHERE kref = {FULFILLED}"),
@@ -143,6 +145,7 @@ CORRUPTIONS: list[tuple[str, str]] = [
     ("V9", f"INSERT INTO subscribers VALUES ({FULFILLED}, 0, 'v1')"),
     ("V9", f"UPDATE queue SET place = {FULFILLED} WHERE {PARKED}"),
     ("V9", f"UPDATE queue SET result = {DECIDED} WHERE {PARKED}"),
+    ("V9", f"UPDATE queue SET result = {FULFILLED} WHERE {PARKED}"),
     ("V10", f"UPDATE promises SET target = kref WHERE kref = {FORWARDED}"),
     (
         "V10",
@@ -152,10 +155,10 @@ CORRUPTIONS: list[tuple[str, str]] = [
     ("V11", f"INSERT INTO subscribers VALUES ({UNRESOLVED}, 99, 'v5')"),
     ("V11", "DELETE FROM subscribers WHERE subscriber GLOB 'kp*'"),
     ("V11", f"INSERT INTO subscribers VALUES ({UNRESOLVED}, 99, {FULFILLED})"),
-    ("V11", "INSERT INTO subscribers SELECT promise, 99, subscriber FROM subscribers"),
+    ("V11", "INSERT INTO subscribers SELECT promise, position + 99, subscriber FROM subscribers"),
     ("V12", f"UPDATE queue SET target = {UNRESOLVED} WHERE {NOTIFY}"),
     ("V12", f"DELETE FROM queue WHERE {NOTIFY}"),
-    ("V12", f"INSERT INTO clist VALUES ('v4', {FULFILLED}, 'p-70', 1)"),
+    ("V12", f"INSERT INTO clist VALUES ('v4', {FULFILLED}, 'p-70', 1, 0, 0)"),
     ("V13", f"UPDATE queue SET method = NULL WHERE {PARKED}"),
     ("V13", f"UPDATE queue SET vat = 'v1' WHERE {PARKED}"),
     ("V13", f"UPDATE queue SET vat = NULL WHERE {NOTIFY}"),
@@ -173,7 +176,7 @@ CORRUPTIONS: list[tuple[str, str]] = [
     ("V14", f"UPDATE promises SET body = x'f6f6' WHERE kref = {FULFILLED}"),
     ("V14", f"UPDATE queue SET body = x'ff' WHERE {PARKED}"),
     ("V14", f"UPDATE queue SET body = x'd81c80' WHERE {PARKED}"),
-    ("V14", "UPDATE dead_letters SET body = x'd9ca008200' || x'6161'"),
+    ("V14", "UPDATE dead_letters SET body = x'd9ca00820061'"),
     ("V14", "UPDATE vats SET parameters = zeroblob(5000000) WHERE id = 'v1'"),
     ("V15", "UPDATE counters SET next = 2"),
     ("V15", "DELETE FROM counters WHERE kind = 'object'"),
@@ -186,7 +189,7 @@ CORRUPTIONS: list[tuple[str, str]] = [
     ("V19", "CREATE TRIGGER mine AFTER DELETE ON vats BEGIN DELETE FROM clist; END"),
     ("V19", "DROP INDEX clist_by_kref"),
     ("V19", "DROP TABLE subscribers"),
-    ("V19", "ALTER TABLE vats ADD COLUMN mine"),
+    ("V19", "ALTER TABLE vats ADD COLUMN mine TEXT"),
     ("V19", "PRAGMA user_version = 77"),
     ("V19", "PRAGMA application_id = 77"),
 ]
@@ -241,7 +244,7 @@ def test_a_wrong_count_comes_with_its_holders(store):
 class TestFiles:
     def test_a_store_in_use_is_verified_as_of_its_last_commit(self, tmp_path: Path):
         path = tmp_path / "kernel.db"
-        world = World("abcde", path=path)
+        world = World("abcdef", path=path)
         rich(world)
         world.host(syscalls.Send(world.host_ref(world.vats["a"]), "more", args()))
         world.core.state.write()
@@ -252,7 +255,7 @@ class TestFiles:
 
     def test_a_corrupted_file_is_a_finding(self, tmp_path: Path):
         path = tmp_path / "kernel.db"
-        world = World("abcde", path=path)
+        world = World("abcdef", path=path)
         world.run()
         world.backend.close()
         raw = bytearray(path.read_bytes())

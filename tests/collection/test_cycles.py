@@ -1,0 +1,204 @@
+"""Cycles across vats: found, taken away, and nothing else with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocap.protocol.errors import ObjectGoneError
+from tests.collection.live import Live
+from vats import Baggage, DurableExo, E, Exo, make_promise_kit
+
+
+class Link(Exo):
+    """One link of a ring; says what it holds."""
+
+    def __init__(self) -> None:
+        self.next: Any = None
+
+    async def join(self, link: Any) -> None:
+        self.next = link
+
+    async def hops(self, count: int) -> int:
+        return count if self.next is None or count == 0 else await E(self.next).hops(count - 1)
+
+
+class DurableLink(DurableExo):
+    next: Any = None
+
+    async def join(self, link: Any) -> None:
+        self.next = link
+
+
+class Root(Exo):
+    def __init__(self, baggage: Baggage) -> None:
+        self.baggage = baggage
+        self.links: list[Any] = []
+        self.waiting: Any = None
+
+    async def bootstrap(self, vats: dict[str, Any], services: dict[str, Any]) -> None:
+        self.vats = vats
+
+    async def make(self) -> Link:
+        return Link()
+
+    async def make_durable(self) -> DurableLink:
+        return DurableLink()
+
+    async def ring(self, names: list[str], hold: bool, durable: bool = False) -> None:
+        """A ring of one link in each of the named vats; `hold` keeps the first."""
+        make = "make_durable" if durable else "make"
+        links = [await getattr(E(self.vats[name]), make)() for name in names]
+        for link, following in zip(links, links[1:] + links[:1], strict=True):
+            await E(link).join(following)
+        if hold:
+            self.links.append(links[0])
+
+    async def walk(self, count: int) -> int:
+        return await E(self.links[0]).hops(count)
+
+    async def let_go(self) -> None:
+        self.links.clear()
+
+    async def store_ring(self, names: list[str]) -> None:
+        links = [await E(self.vats[name]).make_durable() for name in names]
+        for link, following in zip(links, links[1:] + links[:1], strict=True):
+            await E(link).join(following)
+        self.baggage["ring"] = links[0]
+
+    async def unstore(self) -> None:
+        del self.baggage["ring"]
+
+    async def wait_with(self, names: list[str]) -> None:
+        """A suspended behaviour is all that holds a ring."""
+        links = [await E(self.vats[name]).make() for name in names]
+        for link, following in zip(links, links[1:] + links[:1], strict=True):
+            await E(link).join(following)
+        self.waiting = make_promise_kit()
+        E.send_only(self).sleep(links[0], self.waiting.promise)
+
+    async def sleep(self, link: Any, promise: Any) -> None:
+        await promise
+        await E(link).hops(3)
+
+    async def wake(self) -> None:
+        self.waiting.resolve(None)
+
+
+NAMES = "abcdefghij"
+
+
+def build(_powers: Any, _parameters: Any, baggage: Baggage) -> Root:
+    return Root(baggage)
+
+
+@pytest.fixture
+def live() -> Iterator[Live]:
+    world = Live(dict.fromkeys(NAMES, build))
+    yield world
+    world.close()
+
+
+@pytest.mark.parametrize("size", range(2, 11))
+def test_a_ring_through_vats_is_collected(live: Live, size: int) -> None:
+    live.ask("a", "ring", list(NAMES[:size]), False)
+    live.collect()
+    assert live.objects() == size, "counting alone does not find it"
+    live.collect(cycles=True)
+    assert live.objects() == 0
+
+
+def test_a_ring_that_somebody_holds_stays_and_works(live: Live) -> None:
+    live.ask("a", "ring", list("bcd"), True)
+    live.collect(cycles=True)
+    assert live.objects() == 3
+    assert live.ask("a", "walk", 7) == 0
+    live.ask("a", "let_go")
+    live.collect(cycles=True)
+    assert live.objects() == 0
+
+
+def test_only_the_dead_ring_of_two_goes(live: Live) -> None:
+    live.ask("a", "ring", list("bc"), True)
+    live.ask("a", "ring", list("bc"), False)
+    live.collect(cycles=True)
+    assert live.objects() == 2
+    assert live.ask("a", "walk", 5) == 0
+
+
+def test_what_hangs_off_a_ring_goes_with_it(live: Live) -> None:
+    live.ask("a", "ring", list("bcbc"), False)
+    live.collect(cycles=True)
+    assert live.objects() == 0
+
+
+def test_a_suspended_behaviour_holds_a_ring(live: Live) -> None:
+    live.ask("a", "wait_with", list("bc"))
+    live.collect(cycles=True)
+    assert live.objects() >= 2
+    live.ask("a", "wake")
+    live.collect(cycles=True)
+    assert live.objects() == 0
+
+
+def test_a_ring_of_durable_objects_is_collected(live: Live) -> None:
+    live.ask("a", "ring", list("abc"), False, True)
+    live.collect(cycles=True)
+    assert live.objects() == 0
+
+
+def test_a_durable_ring_in_the_baggage_stays(live: Live) -> None:
+    live.ask("a", "store_ring", list("bc"))
+    live.collect(cycles=True)
+    assert live.objects() == 2
+    live.ask("a", "unstore")
+    live.collect(cycles=True)
+    assert live.objects() == 0
+
+
+def test_what_the_host_holds_stays(live: Live) -> None:
+    link = live.ask("b", "make")
+    live.ask("a", "ring", list("bc"), False)
+    live.core.cycles.start(live.core.running)
+    live.run()
+    assert live.ask_kref(link, "hops", 0) == 0
+
+
+def test_a_message_during_the_search_saves_its_target(live: Live) -> None:
+    live.ask("a", "ring", list("bc"), True)
+    live.ask("a", "let_go")
+    live.collect()
+    assert live.objects() == 2
+    links = [kref for kref in live.backend.clist_rows(live.id_of("b"), "exports", -1)][1:]
+    live.core.cycles.start(live.core.running)
+    assert live.ask_kref(links[0], "hops", 4) == 0
+    assert live.ask_kref(links[0], "hops", 4) == 0
+
+
+def test_a_vat_that_does_not_run_holds_all_it_imports(tmp_path: Path) -> None:
+    live = Live(dict.fromkeys("abc", build), tmp_path / "store.db")
+    live.ask("a", "store_ring", list("bc"))
+    live = live.reopen()
+    live.ask("b", "make")
+    live.collect(cycles=True)
+    assert live.objects() == 2
+    live.close()
+
+
+def test_a_reference_to_what_was_taken_away_says_so(live: Live) -> None:
+    """No search may take what is reachable; if a vat hides a reference, its messages fail in words."""
+    live.ask("a", "ring", list("bc"), True)
+    link = next(iter(live.core.cycles._state.objects._rows.values()))
+    assert link is not None
+    keeper = live.core.lifecycle.keeper(live.id_of("b"))
+    kref = live.backend.clist_rows(live.id_of("b"), "exports", -1)[-1]
+    row = keeper.clist.by_kref(kref)
+    assert row is not None
+    live.core.between_cranks(
+        lambda: keeper.orphan(row, live.core.state.objects[kref], "it was part of a cycle that nothing reached")
+    )
+    with pytest.raises(ObjectGoneError, match="part of a cycle"):
+        live.ask_kref(kref, "hops", 1)

@@ -1,0 +1,97 @@
+"""The host program that the crash tests kill, and a server that starts and kills it cheaply.
+
+`python -m tests.crash.teller DATABASE DURABILITY` reads a JSON line for each run, forks, and kills the
+child as the line says: after some seconds, or before or after its Nth commit. The child opens the
+store only after the fork. On standard output come, a JSON line each: what the child finds, every
+transfer it was told the end of, and how the child ended.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from ocap import E, Kernel, load_toml
+from ocap.store.sqlite import SqliteBackend
+
+CONFIG = Path(__file__).parent / "bank.toml"
+CLIENTS = 4
+
+
+def say(**what: Any) -> None:
+    os.write(1, json.dumps(what).encode() + b"\n")
+
+
+async def teller(path: str, durability: Any, closing: bool) -> None:
+    async with Kernel(path, durability=durability) as kernel:
+        banks = kernel.get_subclusters()
+        bank = banks[0] if banks else await kernel.launch_subcluster(load_toml(CONFIG)["bank"])
+        branches = await E(bank.root).get_branches()
+        if closing:
+            for branch in branches:
+                await E(branch).close()
+            await kernel.idle()
+        reports = [await E(branch).report() for branch in branches]
+        say(reports=reports)
+        if closing:
+            return
+        numbers = itertools.count(1 + max((number for report in reports for number in report["sent"]), default=0))
+
+        async def client() -> None:
+            for number in numbers:
+                branch = branches[number % len(branches)]
+                say(acknowledged=await E(branch).transfer(number, number % 5))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(CLIENTS):
+                nursery.start_soon(client)
+
+
+def die_at_commit(number: int, *, after: bool) -> None:
+    commit = SqliteBackend.commit
+    countdown = itertools.count(number, -1)
+
+    def dying(self: SqliteBackend) -> None:
+        is_last = self.connection.in_transaction and next(countdown) == 0
+        if is_last and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        commit(self)
+        if is_last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    SqliteBackend.commit = dying  # type: ignore[method-assign]
+
+
+def serve(path: str, durability: str) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # so that it is not discarded
+    for line in sys.stdin:
+        run = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            try:
+                if "commit" in run:
+                    die_at_commit(run["commit"], after=run["after"])
+                trio.run(teller, path, durability, run.get("closing", False))
+                os._exit(0)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+                os._exit(1)
+        if signal.sigtimedwait([signal.SIGCHLD], run.get("seconds", 30)) is None:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            signal.sigtimedwait([signal.SIGCHLD], 0)
+            say(ended=-signal.SIGKILL)
+        else:
+            say(ended=os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:])
