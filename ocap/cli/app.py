@@ -12,6 +12,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import App, Parameter
 
+from ocap.cli.inspect import collect, explain
 from ocap.cli.run import run_clusters
 from ocap.cli.verify import verify_file
 from ocap.legible import safe_text
@@ -90,6 +91,52 @@ class _Safe(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n    ".join(map(safe_text, super().format(record).splitlines()))
+
+
+@app.command
+def why(
+    file: Annotated[Path, Parameter(name="FILE")],
+    kref: Annotated[str, Parameter(name="KREF")],
+    *,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Say who keeps an object or promise: its holders, and theirs, up to what needs no holder.
+
+    Exits with 0 if somebody does, 1 if nobody does.
+
+    Parameters
+    ----------
+    file
+        The database file, in use or not.
+    kref
+        The kernel's name for it, such as ko7 or kp3, as the message log shows it.
+    json
+        Print one line of JSON, {"kref": ..., "holders": [...]}.
+    """
+    return explain(file, kref, as_json=json)
+
+
+@app.command
+def gc(
+    file: Annotated[Path, Parameter(name="FILE")],
+    *,
+    cycles: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Start every vat of a database, collect what nobody holds, and stop.
+
+    No other kernel may have the database open.
+
+    Parameters
+    ----------
+    file
+        The database file.
+    cycles
+        Also find objects in several vats that only keep each other.
+    json
+        Print one line of JSON, {"before": {...}, "after": {...}}.
+    """
+    return collect(file, cycles=cycles, as_json=json)
 
 
 def run_app(arguments: list[str]) -> int:

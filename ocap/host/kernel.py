@@ -380,6 +380,11 @@ class Kernel:
 
         self._scheduler.submit(reap)
 
+    def census(self) -> dict[str, int]:
+        """How many objects, promises, clist entries, queued items and vatstore rows there are."""
+        self._write()
+        return self._backend.census()
+
     def ref(self, kref: str) -> HostRef:
         """The reference to the object of that kref, for tools that name objects by it.
 

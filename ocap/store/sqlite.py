@@ -229,6 +229,11 @@ class SqliteBackend:
                 named.update(split(text))
         return list(named)
 
+    def census(self) -> dict[str, int]:
+        """How many rows the tables have that grow with what is held."""
+        tables = ("objects", "promises", "clist", "queue", "vatstore")
+        return {table: self._column(f"SELECT count(*) FROM {table}")[0] for table in tables}
+
     def vats_in(self, state: str) -> list[str]:
         return self._column("SELECT id FROM vats WHERE state = ? ORDER BY length(id), id", state)
 

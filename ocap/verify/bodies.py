@@ -75,4 +75,6 @@ class _Outline:
         if type(index) is not int or not 0 <= index < len(self._slots):
             raise DecodeError(f"no slot {index!r} among {len(self._slots)}")
         if is_promise_kref(self._slots[index]) is not promise:
-            raise DecodeError(f"slot {index} is {self._slots[index]}, declared as {'a promise' if promise else 'an object'}")
+            raise DecodeError(
+                f"slot {index} is {self._slots[index]}, declared as {'a promise' if promise else 'an object'}"
+            )

@@ -38,7 +38,7 @@ INSERT INTO temp.holding
     UNION ALL SELECT kref, 'service', 1 FROM services
     UNION ALL SELECT target, 'dead letter', 1 FROM dead_letters;
 INSERT INTO temp.total SELECT kref, sum(reach), count(*) FROM temp.holding WHERE kref IS NOT NULL GROUP BY kref;
-"""  # noqa: S608 - constants
+"""
 
 
 def count_holders(db: apsw.Connection) -> None:

@@ -1,0 +1,69 @@
+"""`ocap why` and `ocap gc`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import trio
+
+from ocap.host.kernel import Kernel
+from ocap.legible import safe_text
+from ocap.protocol.errors import OcapError, StoreError
+from ocap.why import why
+
+
+class NoSuchReferenceError(OcapError, LookupError):
+    """The database has no object or promise of that kref; the asker's fault."""
+
+
+def explain(path: Path, kref: str, *, as_json: bool) -> int:
+    """Print who keeps `kref`; 1 if nobody does.
+
+    Raises:
+        StoreError: the database cannot be read.
+        NoSuchReferenceError: there is no such kref.
+    """
+    _must_exist(path)
+    try:
+        holders = why(path, kref)
+    except LookupError as error:
+        raise NoSuchReferenceError(str(error)) from None
+    if as_json:
+        print(json.dumps({"kref": kref, "holders": [{"depth": it.depth, "text": it.text} for it in holders]}))
+    else:
+        print(safe_text(kref))
+        for holder in holders:
+            print(safe_text(str(holder)))
+        if not holders:
+            print("nobody holds it: it goes at the next collection")
+    return 0 if holders else 1
+
+
+def collect(path: Path, *, cycles: bool, as_json: bool) -> int:
+    """Collect garbage in a database that no kernel has open, and print what went."""
+    _must_exist(path)
+    before, after = trio.run(_collect, path, cycles)
+    if as_json:
+        print(json.dumps({"before": before, "after": after}))
+    else:
+        for what, count in before.items():
+            print(f"{what}: {count} before, {after[what]} after")
+    return 0
+
+
+async def _collect(path: Path, cycles: bool) -> tuple[dict[str, int], dict[str, int]]:
+    async with Kernel(path) as kernel:
+        await kernel.idle()
+        before = kernel.census()
+        for round_ in range(2):
+            # Starting the vats and dropping what their last incarnations left comes first, so that a
+            # search for cycles sees only what is really held.
+            kernel.collect_garbage(cycles=cycles and round_ > 0)
+            await kernel.idle()
+        return before, kernel.census()
+
+
+def _must_exist(path: Path) -> None:
+    if not path.is_file():
+        raise StoreError(f"{path}: no such file")

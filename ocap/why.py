@@ -1,0 +1,115 @@
+"""Why an object is kept: who holds it, and who holds the holder, up to something that needs no holder.
+
+Read from the store alone. Within a vat the durable rows that name the object are listed; what its
+heap holds only the vat itself knows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import apsw
+from attrs import frozen
+
+from ocap.protocol.refs import is_promise_kref, is_well_formed_kref
+from ocap.store.sqlite import open_read_only
+
+MAX_DEPTH = 32
+"""Steps from the object to the end of one chain of holders; chains of promises are rarely longer than two."""
+
+
+@frozen
+class Holder:
+    """One line of the answer.
+
+    Attributes:
+        depth: 0 for who holds the object itself, 1 for who holds that, and so on.
+        text: who, and how.
+    """
+
+    depth: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'  ' * self.depth}<- {self.text}"
+
+
+def why(path: str | os.PathLike[str], kref: str) -> list[Holder]:
+    """Who keeps the object or promise `kref` in the database `path`, which may be in use.
+
+    Raises:
+        LookupError: there is no such object or promise; the asker's fault.
+        StoreError: (or a subclass) the file cannot be read.
+    """
+    db = open_read_only(path)
+    try:
+        table = "promises" if is_well_formed_kref(kref) and is_promise_kref(kref) else "objects"
+        if not list(db.execute(f"SELECT 1 FROM {table} WHERE kref = ?", (kref,))):  # noqa: S608 - one of two names
+            raise LookupError(f"there is no object or promise {kref}")
+        return list(_Search(db).holders(kref, 0))
+    finally:
+        db.close()
+
+
+class _Search:
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._seen: set[str] = set()
+
+    def holders(self, kref: str, depth: int) -> Iterator[Holder]:
+        self._seen.add(kref)
+        yield from (Holder(depth, text) for text in self._vats(kref))
+        yield from (Holder(depth, text) for text in self._roots(kref))
+        yield from (Holder(depth, text) for text in self._queued(kref))
+        for promise, text in self._promises(kref):
+            yield Holder(depth, text)
+            if promise in self._seen:
+                yield Holder(depth + 1, f"{promise}, see above")
+            elif depth < MAX_DEPTH:
+                yield from self.holders(promise, depth + 1)
+
+    def _vats(self, kref: str) -> Iterator[str]:
+        query = """SELECT c.vat, v.name, c.vref, c.reachable FROM clist c LEFT JOIN vats v ON v.id = c.vat
+                   WHERE c.kref = ? AND (c.vref GLOB 'o-*' OR c.vref GLOB 'p*') ORDER BY c.vat"""
+        for vat, name, vref, reachable in self._db.execute(query, (kref,)):
+            how = "holds it" if reachable else "only recognises it"
+            rows = self._count("SELECT value FROM vatstore WHERE vat = ? AND key = ?", vat, b"r" + str(vref).encode())
+            durable = f", in {rows} of its durable rows" if rows else ""
+            yield f"{vat} {name} {how} as {vref}{durable}"
+
+    def _count(self, query: str, *values: str | bytes) -> int:
+        for (value,) in self._db.execute(query, values):
+            return int(bytes(value).partition(b" ")[0])
+        return 0
+
+    def _roots(self, kref: str) -> Iterator[str]:
+        for vat, name in self._db.execute("SELECT id, name FROM vats WHERE root = ?", (kref,)):
+            yield f"it is the root of {vat} {name}"
+        for vat, name in self._db.execute(f"SELECT id, name FROM vats WHERE {_IN.format('parameter_slots')}", (kref,)):
+            yield f"the parameters of {vat} {name}"
+        for (service,) in self._db.execute("SELECT name FROM services WHERE kref = ?", (kref,)):
+            yield f"it is the service {service}"
+        for cluster, name in self._db.execute("SELECT id, name FROM subclusters WHERE result = ?", (kref,)):
+            yield f"the result of subcluster {cluster} {name}"
+        query = f"SELECT number, method FROM dead_letters WHERE target = ?1 OR {_IN.format('slots')}"
+        for number, method in self._db.execute(query, (kref,)):
+            yield f"dead letter {number}, {method}"
+
+    def _queued(self, kref: str) -> Iterator[str]:
+        query = f"""SELECT seq, place, kind, method, target, result FROM queue
+                    WHERE target = ?1 OR result = ?1 OR {_IN.format("slots")} ORDER BY seq"""
+        for seq, place, kind, method, target, result in self._db.execute(query, (kref,)):
+            where = f"parked at {place}" if place else "in the run queue"
+            role = "target" if target == kref else "result" if result == kref else "argument"
+            yield f"item {seq} {where}: {kind} {method or ''}, as its {role}".replace(" ,", ",")
+
+    def _promises(self, kref: str) -> Iterator[tuple[str, str]]:
+        for promise, state in self._db.execute(f"SELECT kref, state FROM promises WHERE {_IN.format('slots')}", (kref,)):
+            yield str(promise), f"what {promise} was {state} with"
+        for (promise,) in self._db.execute("SELECT kref FROM promises WHERE target = ?", (kref,)):
+            yield str(promise), f"{promise} follows it"
+
+
+_IN = "(' ' || {} || ' ') LIKE '% ' || ?1 || ' %'"
+"""Whether a list of krefs separated by spaces has one of them."""
