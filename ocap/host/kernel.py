@@ -151,7 +151,7 @@ class Kernel:
             self._nursery.start_soon(self._services.answer, message)
 
     async def _apply(self, change: Callable[[], T]) -> T:
-        """Run `change` between cranks and wait for it."""
+        """Run `change` between cranks and wait until it is committed."""
         self._check_running()
         done = self._endpoint.new_promise()
 
@@ -161,7 +161,7 @@ class Kernel:
             except Exception as error:
                 self._endpoint.settle(done, None, error)
             else:
-                self._endpoint.settle(done, value)
+                self._scheduler.after_commit(lambda: self._endpoint.settle(done, value))
 
         self._scheduler.submit(submitted)
         result: T = await done

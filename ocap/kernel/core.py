@@ -149,7 +149,15 @@ class Core:
             crank = self._queue_crank()
             if crank is not None:
                 return crank
-        return self._gc_crank() or self._cleanup_crank() or self._disconnect_crank() or self._queue_crank()
+        # Asked in vain at nearly every crank, so the asking is cheap.
+        crank = None
+        if self.collector.is_due or self.cycles.is_under_way:
+            crank = self._gc_crank()
+        if crank is None and self.lifecycle.dying:
+            crank = self._cleanup_crank()
+        if crank is None and self._to_disconnect != []:
+            crank = self._disconnect_crank()
+        return crank or self._queue_crank()
 
     def finish(self, crank: Crank, outcome: syscalls.Outcome) -> None:
         """Apply what the vat did, or undo the crank if it broke a rule."""
@@ -160,7 +168,8 @@ class Core:
         fault = outcome.fault
         if fault is None:
             try:
-                _check_checkpoint(outcome)
+                if outcome.checkpoint:
+                    _check_checkpoint(outcome)
                 leave = keeper.apply(outcome.syscalls, trace)
             except VatFault as error:
                 fault = str(error)
@@ -174,7 +183,8 @@ class Core:
             self._outbox.append(Event(crank.number, crank.cause, "syscall", crank.vat, kernel_side, vat_side))
         for key, value in outcome.checkpoint:
             self.state.vatstore.put((crank.vat, key), value)
-        self._complain(crank, outcome)
+        if outcome.log or outcome.complaints:
+            self._complain(crank, outcome)
         self.collector.count_delivery(crank.vat)
         if isinstance(crank.delivery, deliveries.ReportEdges):
             self.cycles.report(keeper, outcome.edges)

@@ -63,6 +63,11 @@ class Collector:
         """Ask a vat to bring out its dead; `to_the_end`: it is started for that, and asked for everything."""
         self._reap[vat] = to_the_end or self._reap.get(vat, False)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there may be anything to tell or ask."""
+        return bool(self._actions.active or self._reap)
+
     def asleep(self, running: Container[str]) -> str | None:
         """A vat that should be started to be reaped."""
         for vat, to_the_end in self._reap.items():

@@ -100,13 +100,13 @@ class Promises:
         promise.state = "forwarded"
         promise.decider = None
         promise.target = end.kref
-        self._counts.incref(end.kref)
+        self._counts.hold(end)
         # Subscribers stay with the follower, which is itself told of the other's settlement.
         self.subscribe(end, kref)
         self._state.queue.release(kref)
 
     def _notify(self, promise: PromiseRow, vat: str) -> None:
-        self._counts.incref(promise.kref)
+        self._counts.hold(promise)
         self._state.queue.push(Notify(VatId(vat), promise.kref, self.cause))
 
     def _set_subscribers(self, promise: PromiseRow, subscribers: dict[str, None]) -> None:

@@ -32,22 +32,28 @@ class Refcounts:
     def incref(self, kref: str) -> None:
         """One more holder that can reach `kref`."""
         if is_promise_kref(kref):
-            promises = self._state.promises
-            promises.edit(kref, promises[kref]).refs += 1
+            self.hold(self._state.promises[kref])
         else:
             self.adjust(kref, +1, +1)
 
     def decref(self, kref: str) -> None:
         """One holder that could reach `kref` less."""
         if is_promise_kref(kref):
-            promises = self._state.promises
-            promise = promises.edit(kref, promises[kref])
-            assert promise.refs > 0, kref
-            promise.refs -= 1
-            if promise.refs == 0 or promise.data is not None:
-                self._state.maybe_free[kref] = None
+            self.release(self._state.promises[kref])
         else:
             self.adjust(kref, -1, -1)
+
+    def hold(self, promise: PromiseRow) -> None:
+        """One more holder of a promise."""
+        self._state.promises.edit(promise.kref, promise).refs += 1
+
+    def release(self, promise: PromiseRow) -> None:
+        """One holder of a promise less."""
+        self._state.promises.edit(promise.kref, promise)
+        assert promise.refs > 0, promise.kref
+        promise.refs -= 1
+        if promise.refs == 0 or promise.data is not None:
+            self._state.maybe_free[promise.kref] = None
 
     def incref_slots(self, data: CapData) -> None:
         for kref in data.slots:
@@ -103,7 +109,7 @@ class Refcounts:
         Only what settled can be in such a circle, and only data lead around it, so that counting the
         references inside tells whether there are others. Returns those that stay.
         """
-        found = {start.kref: start}
+        found: dict[str, PromiseRow] = {start.kref: start}
         inside: dict[str, int] = {}
         for promise in (rows := [start]):
             for kref in _inner_promises(promise):

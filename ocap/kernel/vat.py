@@ -110,8 +110,8 @@ class VatKeeper:
             rejected = promise.state == "rejected"
             kernel_side.append(Settlement(kpid, rejected, promise.data))
             vat_side.append(Settlement(self.to_vat(kpid), rejected, self.data_to_vat(promise.data)))
-        for kpid in batch:
-            self._retire_promise(kpid)
+        for promise in batch.values():
+            self._retire_promise(promise)
         return kernel_side, deliveries.Notify(tuple(vat_side))
 
     def imports(self, after: str, limit: int) -> list[ClistRow]:
@@ -138,11 +138,11 @@ class VatKeeper:
                 return None
         return row.vref
 
-    def _retire_promise(self, kref: str) -> None:
-        row = self.clist.by_kref(kref)
-        assert row is not None, (self.row.id, kref)
+    def _retire_promise(self, promise: PromiseRow) -> None:
+        row = self.clist.by_kref(promise.kref)
+        assert row is not None, (self.row.id, promise.kref)
         self.clist.remove(row)
-        self._counts.decref(kref)
+        self._counts.release(promise)
 
     # ---- vat to kernel ----------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class VatKeeper:
             raise VatFault(f"named {vref}, which it does not hold")
         if is_promise_vref(vref):
             kref = self._state.new_promise(self.row.id)
-            self._counts.incref(kref)
+            self._counts.hold(self._state.promises[kref])
         else:
             kref = self._state.new_object(self.row.id)
             self._state.maybe_free[kref] = None
@@ -236,7 +236,7 @@ class VatKeeper:
             self._promises.set_decider(promise, None)
             self._promises.subscribe(promise, self.row.id)
             result = promise.kref
-            self._counts.incref(result)
+            self._counts.hold(promise)
         self._counts.incref(target)
         self._counts.incref_slots(args)
         self._state.queue.push(Send(target, call.method, args, result, self._promises.cause))
@@ -250,7 +250,7 @@ class VatKeeper:
             promise = self._decided(settlement.promise, "resolved")
             self._promises.unsubscribe(promise, self.row.id)  # it knows
             self._promises.settle(promise, settlement.rejected, data)
-            self._retire_promise(promise.kref)
+            self._retire_promise(promise)
             if traced:
                 done.append(Settlement(promise.kref, settlement.rejected, data))
         return syscalls.Resolve(tuple(done)) if traced else None
@@ -260,7 +260,7 @@ class VatKeeper:
         promise = self._decided(call.promise, "forwarded")
         self._promises.unsubscribe(promise, self.row.id)  # it will hear of the other
         self._promises.forward(promise, to)
-        self._retire_promise(promise.kref)
+        self._retire_promise(promise)
         return syscalls.Forward(promise.kref, to.kref)
 
     def _keep(self, call: syscalls.Keep) -> syscalls.Keep:

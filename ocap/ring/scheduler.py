@@ -43,6 +43,7 @@ class Scheduler:
         self._core = core
         self._release = release
         self._inbox: deque[Callable[[], None]] = deque()
+        self._to_tell: list[Callable[[], None]] = []
         self._wake = trio.Event()
         self._idle_waiters: list[trio.Event] = []
         self._stopping = False
@@ -56,6 +57,10 @@ class Scheduler:
         self._inbox.append(change)
         self.is_idle = False
         self._wake.set()
+
+    def after_commit(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called once all that was done so far is committed. It must not raise."""
+        self._to_tell.append(tell)
 
     def stop(self) -> None:
         """Finish the crank under way, take what was submitted, commit, and end."""
@@ -126,6 +131,9 @@ class Scheduler:
         self._uncommitted = 0
         self.commits += 1
         self._release(effects)
+        to_tell, self._to_tell = self._to_tell, []
+        for tell in to_tell:
+            tell()
 
     async def _rest(self) -> None:
         """Nothing to do: commit, and wait for input. What is released may be the input."""

@@ -209,7 +209,9 @@ class SqliteBackend:
         return self._column(f"SELECT kref FROM clist WHERE vat = ? AND {_WHICH[which]} LIMIT ?", vat, limit)
 
     def imports_after(self, vat: str, kref: str, limit: int) -> list[str]:
-        query = "SELECT kref FROM clist WHERE vat = ? AND kref > ? AND vref GLOB 'o-*' AND reachable ORDER BY kref LIMIT ?"
+        query = (
+            "SELECT kref FROM clist WHERE vat = ? AND kref > ? AND vref GLOB 'o-*' AND reachable ORDER BY kref LIMIT ?"
+        )
         return self._column(query, vat, kref, limit)
 
     def importers(self, kref: str) -> list[str]:
@@ -258,7 +260,7 @@ class SqliteBackend:
 def _lock(path: Path) -> IO[bytes]:
     name = path.with_name(path.name + ".lock")
     try:
-        lock = open(name, "ab")  # noqa: SIM115 - held until the store is closed
+        lock = name.open("ab")  # held until the store is closed
     except OSError as error:
         raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from error
     try:
