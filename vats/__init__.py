@@ -7,28 +7,51 @@ object. Nothing here knows trio, files or a clock.
 from ocap.protocol.errors import DisconnectedError, NotPassableError, RemoteError
 from ocap.protocol.eventual import E, Promise, Ref
 from ocap.protocol.passable import passable
-from vats.durable import DurableExo
+from vats.baggage import Baggage
+from vats.durable import DurableExo, VirtualExo
+from vats.durable_promises import DurablePromiseKit, make_durable_promise_kit
 from vats.exo import Exo
+from vats.fields import field
+from vats.kinds import MissingKindError
+from vats.kits import DurableExoKit, ExoKit, Facet, VirtualExoKit, facet
 from vats.powers import VatPowers
 from vats.promise import PromiseKit, gather, make_promise_kit, race, spawn
-from vats.stores import Baggage, MapStore
+from vats.schema import SchemaError
+from vats.stores import MapStore, SetStore
+from vats.watchers import watch
+from vats.weak import WeakMapStore, WeakSetStore
 
 __all__ = [
     "Baggage",
     "DisconnectedError",
     "DurableExo",
+    "DurableExoKit",
+    "DurablePromiseKit",
     "E",
     "Exo",
+    "ExoKit",
+    "Facet",
     "MapStore",
+    "MissingKindError",
     "NotPassableError",
     "Promise",
     "PromiseKit",
     "Ref",
     "RemoteError",
+    "SchemaError",
+    "SetStore",
     "VatPowers",
+    "VirtualExo",
+    "VirtualExoKit",
+    "WeakMapStore",
+    "WeakSetStore",
+    "facet",
+    "field",
     "gather",
+    "make_durable_promise_kit",
     "make_promise_kit",
     "passable",
     "race",
     "spawn",
+    "watch",
 ]

@@ -1,13 +1,14 @@
-"""Behaviours: the public methods of an exo class, each with the guards of its parameters."""
+"""Behaviours: the public methods of an exo class, each with the guards of its annotations."""
 
 from __future__ import annotations
 
 import inspect
-import typing
-from types import FunctionType, SimpleNamespace
+from types import FunctionType
 from typing import Any
 
+from ocap.protocol.eventual import Ref
 from vats.guards import Check, check_of
+from vats.hints import UNKNOWN, resolve
 
 
 class Behaviour:
@@ -16,22 +17,38 @@ class Behaviour:
     Attributes:
         function: the plain function on the class.
         is_guarded: whether any parameter has a check.
+        returns: itself if what its coroutine returns is to be checked, else None.
+        returns_now: the same for what a plain function returns.
     """
 
-    __slots__ = ("_by_name", "_by_position", "_name", "_other_names", "_other_positions", "function", "is_guarded")
+    __slots__ = (
+        "_by_name", "_by_position", "_name", "_other_names", "_other_positions", "_return", "function", "is_guarded",
+        "returns", "returns_now",
+    )  # fmt: skip
 
     def __init__(self, cls: type[Any], name: str, function: FunctionType) -> None:
-        self.function = function
-        self._name = f"{cls.__name__}.{name}"
+        # A facet's method may be called on any object by code of the vat, so it checks what it is
+        # called on; a message comes to an object, so it need not.
+        self.function: FunctionType = getattr(function, "_ocap_unchecked", function)
+        self._name = f"{cls.__qualname__.rpartition('<locals>.')[2]}.{name}"
         self._by_position: list[tuple[str, Check | None]] = []
         self._by_name: dict[str, Check | None] = {}
         self._other_positions: Check | None = None
         self._other_names: Check | None = None
+        self._return: Check | None = None
+        self.returns: Behaviour | None = None
+        self.returns_now: Behaviour | None = None
+        self.is_guarded = False
+        if getattr(cls, "_ocap_guard", True):
+            self._compile(cls)
+
+    def _compile(self, cls: type[Any]) -> None:
+        function = self.function
         # Parameters of the function itself, not of what it wraps: these are the ones called.
-        parameters = list(inspect.signature(function, follow_wrapped=False).parameters.values())[1:]
+        signature = inspect.signature(function, follow_wrapped=False)
         checks: list[Check | None] = []
-        for parameter in parameters:
-            check = _check_of_parameter(parameter, function, cls)
+        for parameter in list(signature.parameters.values())[1:]:
+            check = _check_of_annotation(parameter.annotation, function, cls)
             checks.append(check)
             match parameter.kind:
                 case inspect.Parameter.VAR_POSITIONAL:
@@ -44,6 +61,13 @@ class Behaviour:
                     if kind is not inspect.Parameter.POSITIONAL_ONLY:
                         self._by_name[parameter.name] = check
         self.is_guarded = any(checks)
+        if not hasattr(function, "__wrapped__"):
+            self._return = _check_of_annotation(signature.return_annotation, function, cls, unchecked=Ref[Any])
+        if self._return is not None:
+            if inspect.iscoroutinefunction(function):
+                self.returns = self
+            else:
+                self.returns_now = self
 
     def check(self, args: list[Any], kwargs: dict[str, Any]) -> None:
         """Raises `TypeError`, the sender's fault, naming method, parameter, what was expected and what came.
@@ -52,30 +76,36 @@ class Behaviour:
         """
         for (name, check), value in zip(self._by_position, args, strict=False):
             if check is not None:
-                self._judge(name, check(value))
+                complaint = check(value)
+                if complaint is not None:
+                    self._refuse(name, complaint)
         if self._other_positions is not None:
             for index, value in enumerate(args[len(self._by_position) :]):
-                self._judge(f"args[{index}]", self._other_positions(value))
+                self._refuse(f"args[{index}]", self._other_positions(value))
         for name, value in kwargs.items():
             check = self._by_name.get(name, self._other_names)
             if check is not None:
-                self._judge(name, check(value))
+                self._refuse(name, check(value))
 
-    def _judge(self, parameter: str, complaint: str | None) -> None:
+    def complain_of_return(self, value: Any) -> str | None:
+        """What is wrong with a returned value, which is the fault of the method; None if nothing is."""
+        assert self._return is not None
+        complaint = self._return(value)
+        return None if complaint is None else f"{self._name}: its return{complaint}"
+
+    def _refuse(self, parameter: str, complaint: str | None) -> None:
         if complaint is not None:
             raise TypeError(f"{self._name}: {parameter}{complaint}")
 
 
-def _check_of_parameter(parameter: inspect.Parameter, function: FunctionType, cls: type[Any]) -> Check | None:
-    if parameter.annotation is inspect.Parameter.empty:
+def _check_of_annotation(
+    annotation: Any, function: FunctionType, cls: type[Any], unchecked: Any = UNKNOWN
+) -> Check | None:
+    """The check of an annotation; none for `unchecked`: authors write `-> Ref[Any]` for "I do not know"."""
+    if annotation is inspect.Parameter.empty:
         return None
-    holder = SimpleNamespace(__annotations__={"it": parameter.annotation})
-    own = {base.__name__: base for base in cls.__mro__[:-1]}
-    try:
-        hint = typing.get_type_hints(holder, function.__globals__, own, include_extras=True)["it"]
-    except Exception:  # names only type checkers see, names local to a function: such a parameter stays unchecked
-        return None
-    return check_of(hint, cls)
+    hint = resolve(annotation, function.__globals__, cls)
+    return None if hint is UNKNOWN or hint == unchecked else check_of(hint, cls)
 
 
 def behaviours_of(cls: type[Any]) -> dict[str, Behaviour]:
@@ -90,3 +120,15 @@ def behaviours_of(cls: type[Any]) -> dict[str, Behaviour]:
         for name, function in functions.items()
         if isinstance(function, FunctionType) and not name.startswith("_")
     }
+
+
+def handler_of(cls: type[Any], name: str) -> Behaviour:
+    """A method that the vat itself calls by name; it may be private.
+
+    Raises:
+        AttributeError: there is none; the fault of the class's author.
+    """
+    function = inspect.getattr_static(cls, name, None)
+    if not isinstance(function, FunctionType):
+        raise AttributeError(f"{cls.__qualname__} has no method {name} to call when a promise settles")  # noqa: TRY004
+    return Behaviour(cls, name, function)

@@ -36,11 +36,12 @@ class Calls:
         answering: results of behaviours under way for which the vat has no promise object.
     """
 
-    __slots__ = ("_behaviours", "_vat", "answering")
+    __slots__ = ("_behaviours", "_handlers", "_vat", "answering")
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
         self._behaviours: dict[type[Any], dict[str, Behaviour]] = {}
+        self._handlers: dict[tuple[type[Any], str], Behaviour] = {}
         self.answering: set[str] = set()
 
     def add(self, target: Any, mail: Mail) -> None:
@@ -82,7 +83,9 @@ class Calls:
         """Call a method of a durable object that was named when its watch began; nobody waits for the answer."""
         target, name, args = call
         try:
-            handler = handler_of(type(target), name)
+            handler = self._handlers.get((type(target), name))
+            if handler is None:
+                handler = self._handlers[type(target), name] = handler_of(type(target), name)
             if handler.is_guarded:
                 handler.check(args, {})
             value = handler.function(target, *args)
@@ -97,11 +100,7 @@ class Calls:
         self._vat.turns.add(self._vat.turns.drive, Task(self._vat, coroutine, promise, True, None))
 
     def finish(self, result: Result, value: Any, spawned: bool, returns: Behaviour | None) -> None:
-        """A behaviour returned: settle its result, if anybody wants it.
-
-        Args:
-            returns: what to check the value by; None when anything may come.
-        """
+        """A behaviour returned: settle its result, if anybody wants it. `returns` checks the value, if not None."""
         if returns is not None and type(value) is not VatPromise:
             complaint = returns.complain_of_return(value)
             if complaint is not None:

@@ -17,9 +17,10 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ocap.protocol import refs
-from vats.durable import STORE_KIND
+from vats.kinds import STORE_KINDS
 from vats.presence import Presence
 from vats.rows import SCALARS, vref_order
+from vats.sweeping import names_in_store
 
 if TYPE_CHECKING:
     from vats.liveslots import Liveslots
@@ -38,10 +39,11 @@ def report_edges(vat: Liveslots) -> Edges:
     heap = _Heap(vat)
     rows = _Rows(vat)
     roots = set(heap.rooted_names())
+    roots |= vat.rows.names_in_watches()
     found: dict[str, set[str]] = {ROOTS: rows.closure({*roots, vat.baggage_vref})}
     for vref, export in vat.slots.pinned.items():
         found[vref] = rows.closure(heap.names_from(export))
-    for vref in vat.slots.reached_durables():
+    for vref in vat.slots.reached_off_heap():
         found[vref] = rows.closure(rows.named_by(vref))
     return tuple((vref, tuple(sorted(names, key=vref_order))) for vref, names in found.items())
 
@@ -124,24 +126,25 @@ class _Heap:
 
 
 class _Rows:
-    """The references in durable rows."""
+    """The references in rows."""
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
         self._named: dict[str, frozenset[str]] = {}
 
     def named_by(self, vref: str) -> frozenset[str]:
-        """The references in the rows of a durable object."""
+        """The references in the rows of an off-heap object."""
         if vref not in self._named:
             kind, number = refs.durable_parts(vref)
-            if kind == STORE_KIND:
-                self._named[vref] = self._vat.rows.names_in_store(number)
+            if kind in STORE_KINDS:
+                own = self._vat.store.virtual if refs.is_virtual(vref) else b""
+                self._named[vref] = names_in_store(self._vat, number, own)
             else:
                 self._named[vref] = self._vat.rows.names_in_object(vref)
         return self._named[vref]
 
     def closure(self, names: Iterable[str]) -> set[str]:
-        """`names`, with what durable objects among them reach that the kernel does not know itself."""
+        """`names`, with what off-heap objects among them reach that the kernel does not know itself."""
         known: set[str] = set()
         seen: set[str] = set()
         waiting = list(names)
@@ -150,9 +153,9 @@ class _Rows:
             if name in seen:
                 continue
             seen.add(name)
-            durable = refs.is_vat_allocated(name) and refs.is_durable(name) and name != refs.ROOT
-            if not durable or self._vat.slots.is_reached(name):
+            has_rows = refs.is_off_heap(name)
+            if not has_rows or self._vat.slots.is_reached(name):
                 known.add(name)
-            if durable and not self._vat.slots.is_reached(name):
+            if has_rows and not self._vat.slots.is_reached(name):
                 waiting.extend(self.named_by(name))
         return known

@@ -21,16 +21,24 @@ class Exo(Remotable):
 
     Its public methods, usually `async def`, can be called from outside; nothing else can. It is
     gone when the incarnation ends. Identity is all that two exos are compared by.
+
+    Arguments and what is returned are checked by their annotations, those of a class with
+    `class Raw(Exo, guard=False)` are not, nor those of its subclasses.
     """
 
     __slots__ = ("__weakref__", "_ocap_serial", "_ocap_vat", "_ocap_vref")
     _ocap_machinery: ClassVar[bool] = True
+    _ocap_off_heap: ClassVar[bool] = False
+    _ocap_durable: ClassVar[bool] = False
+    _ocap_guard: ClassVar[bool] = True
     _ocap_vat: Liveslots | None
     _ocap_vref: str | None
     _ocap_serial: int
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, guard: bool | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if guard is not None:
+            cls._ocap_guard = guard
         for name in ("__eq__", "__hash__", "__del__"):
             if name in vars(cls):
                 raise TypeError(f"{cls.__name__} defines {name}: identity and lifetime of an exo belong to the vat")

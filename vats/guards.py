@@ -1,4 +1,4 @@
-"""Guards: annotations of parameters, compiled once to checks of what arrives.
+"""Guards: annotations, compiled once to checks of what arrives, is returned or is stored.
 
 A check returns None for a value that fits, else what is wrong and where in the value:
 `[2]: expected int, came str`.
@@ -10,21 +10,24 @@ import collections.abc
 import types
 import typing
 from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Union
 
 from ocap.protocol.eventual import Promise, Ref
 from ocap.protocol.marshal import PromiseLike, Remotable
+from vats.constraints import Constraint, constraints_of
 from vats.presence import Presence
 
 Check = Callable[[Any], str | None]
 
 
 def check_of(annotation: Any, own: type[Any]) -> Check | None:
-    """The check for `annotation` in a method of class `own`; None where anything may come."""
+    """The check for `annotation`, resolved, in class `own`; None where anything may come."""
     origin = typing.get_origin(annotation)
     args = typing.get_args(annotation)
     if origin is Annotated:
-        return check_of(args[0], own)
+        return _constrained(check_of(args[0], own), constraints_of(args[1:]))
     if origin is Union or origin is types.UnionType:
         return _any_of([check_of(arg, own) for arg in args])
     if origin is Literal:
@@ -50,8 +53,34 @@ def check_of(annotation: Any, own: type[Any]) -> Check | None:
     return _container(cls, [check_of(arg, own) for arg in args], args)
 
 
+def _constrained(whole: Check | None, constraints: list[Constraint]) -> Check | None:
+    if not constraints:
+        return whole
+
+    def check(value: Any) -> str | None:
+        complaint = None if whole is None else whole(value)
+        if complaint is None:
+            for expected, fits in constraints:
+                if not fits(value):
+                    return f": expected {expected}, came {shown(value)}"
+        return complaint
+
+    return check
+
+
+def shown(value: Any) -> str:
+    """A value in a complaint: numbers and short text as they are, the rest by type and length."""
+    if isinstance(value, str | bytes) and len(value) > 40:
+        return f"{type(value).__name__} of length {len(value)}"
+    if isinstance(value, bool | int | float | str | bytes | Decimal | datetime):
+        return repr(value) if not isinstance(value, int) or value.bit_length() < 200 else "a large int"
+    return f"{came(value)} of length {len(value)}" if isinstance(value, collections.abc.Sized) else came(value)
+
+
 def _container(cls: type[Any], checks: list[Check | None], args: tuple[Any, ...]) -> Check:
     whole = _instance(cls)
+    if issubclass(cls, Remotable):  # a store: its entries are checked when they are made
+        return whole
     if not any(checks):
         return whole if cls is not tuple or not args or args[-1:] == (...,) else _parts(whole, checks)
     if cls is tuple and args[-1] is not ...:
@@ -63,7 +92,8 @@ def _container(cls: type[Any], checks: list[Check | None], args: tuple[Any, ...]
     return whole
 
 
-def _came(value: Any) -> str:
+def came(value: Any) -> str:
+    """What sort of thing a value is."""
     if value is None:
         return "None"
     if isinstance(value, Presence):
@@ -72,14 +102,14 @@ def _came(value: Any) -> str:
 
 
 def _test(fits: Callable[[Any], bool], expected: str) -> Check:
-    return lambda value: None if fits(value) else f": expected {expected}, came {_came(value)}"
+    return lambda value: None if fits(value) else f": expected {expected}, came {came(value)}"
 
 
 def _instance(cls: type[Any]) -> Check:
-    name = "None" if cls is types.NoneType else cls.__name__
+    name = "None" if cls is types.NoneType else cls.__qualname__.rpartition("<locals>.")[2]
 
     def check(value: Any) -> str | None:
-        return None if isinstance(value, cls) else f": expected {name}, came {_came(value)}"
+        return None if isinstance(value, cls) else f": expected {name}, came {came(value)}"
 
     return check
 
@@ -100,7 +130,7 @@ def _any_of(checks: list[Check | None]) -> Check | None:
         if inside:  # the container fits and something in it does not: that says more
             return inside[0]
         expected = " or ".join(complaint.split(", came")[0].removeprefix(": expected ") for complaint in complaints)
-        return f": expected {expected}, came {_came(value)}"
+        return f": expected {expected}, came {came(value)}"
 
     return check
 

@@ -1,9 +1,11 @@
 """Keys of stores as bytes whose order is the order of the keys.
 
-Types come in blocks: None, bool, int, float, str, bytes, datetime, UUID, references, tuples. Within
-a block the order is that of Python; datetimes sort naive ones first, then by instant, references by
-name, tuples item by item. `1`, `1.0` and `True` are three different keys, unlike in a dict, for each
-must come back as the type it was; `-0.0` is `0.0`.
+Types come in blocks: None, bool, int, float, Decimal, str, bytes, datetime, UUID, references, tuples,
+frozensets, `@passable` records. Within a block the order is that of Python; datetimes sort naive ones
+first, then by instant, references by name, tuples item by item, frozensets as tuples of their members
+in order, records by class, then field by field. `1`, `1.0`, `Decimal(1)` and `True` are four
+different keys, unlike in a dict, for each must come back as the type it was; `-0.0` is `0.0`, and
+`Decimal("1.50")` is `Decimal("1.5")`.
 """
 
 from __future__ import annotations
@@ -11,19 +13,26 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from decimal import Decimal
+from types import EllipsisType
+from typing import Any, cast
 from uuid import UUID
 
-from ocap.protocol.errors import NotPassableError
+import attrs
+
+from ocap.protocol.errors import DecodeError, NotPassableError
 from ocap.protocol.marshal import Remotable
+from ocap.protocol.passable import Registry, passable_name
+from vats.vatstore import after_prefix
 
 MAX_KEY = 4096
 """Bytes of one encoded key: a key is part of an index, where long ones make every look-up slow."""
 
 _END = b"\x00"  # below every tag, so a tuple sorts before the tuples that it begins
-_NONE, _FALSE, _TRUE, _NEGATIVE, _POSITIVE, _FLOAT, _STR, _BYTES, _NAIVE, _AWARE, _UUID, _REFERENCE, _TUPLE = (
-    bytes([tag]) for tag in range(0x10, 0x1D)
-)
+(
+    _NONE, _FALSE, _TRUE, _NEGATIVE, _POSITIVE, _FLOAT, _DECIMAL, _STR, _BYTES, _NAIVE, _AWARE, _UUID, _REFERENCE,
+    _TUPLE, _FROZENSET, _RECORD,
+) = (bytes([tag]) for tag in range(0x10, 0x20))  # fmt: skip
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - what naive datetimes are counted from
 _COMPLEMENT = bytes(255 - byte for byte in range(256))
 
@@ -68,9 +77,49 @@ def _encode(key: Any, name_of: Callable[[Any], str]) -> bytes:
         return tag + struct.pack(">QB", instant + (1 << 63), key.fold) + _escaped(key.isoformat().encode())
     if kind is tuple:
         return _TUPLE + b"".join([_encode(part, name_of) for part in key]) + _END
+    if kind is Decimal:
+        return _DECIMAL + _encode_decimal(key)
+    if kind is frozenset:
+        return _FROZENSET + b"".join(sorted([_encode(part, name_of) for part in key])) + _END
     if isinstance(key, Remotable):
-        return _REFERENCE + _escaped(name_of(key).encode())
-    raise NotPassableError("key", f"a {kind.__name__} cannot be a key; use scalars, references and tuples of them")
+        return encode_reference(name_of(key))
+    name = passable_name(kind)
+    if name is not None and attrs.has(kind):
+        fields = [_encode(getattr(key, field.name), name_of) for field in attrs.fields(kind)]
+        return _RECORD + _escaped(name.encode()) + b"".join(fields) + _END
+    raise NotPassableError(
+        "key", f"a {kind.__name__} cannot be a key; use scalars, references, and tuples, frozensets and records of them"
+    )
+
+
+def encode_reference(vref: str) -> bytes:
+    """The key that a reference of that name is."""
+    return _REFERENCE + _escaped(vref.encode())
+
+
+def _encode_decimal(number: Decimal) -> bytes:
+    """A class byte, then for finite ones the exponent of the first digit and the digits, without zeros at the end."""
+    if number.is_snan():
+        raise NotPassableError("key", "a signaling NaN cannot be a key")
+    if not number.is_finite():
+        return b"\x05" if number.is_nan() else b"\x04" if number > 0 else b"\x00"
+    sign, digits, _ = number.as_tuple()
+    text = "".join(map(str, digits)).strip("0")
+    if not text:
+        return b"\x02"
+    magnitude = _encode_int(number.adjusted()) + text.encode() + _END
+    return b"\x01" + magnitude.translate(_COMPLEMENT) if sign else b"\x03" + magnitude
+
+
+def _decode_decimal(encoded: bytes, at: int) -> tuple[Decimal, int]:
+    sort, at = encoded[at], at + 1
+    if sort not in (1, 3):
+        return Decimal({0: "-Infinity", 2: "0", 4: "Infinity", 5: "NaN"}[sort]), at
+    rest = encoded[at:].translate(_COMPLEMENT) if sort == 1 else encoded[at:]
+    first, start = _decode_int(rest, 1, rest[:1] == _NEGATIVE)
+    end = rest.index(_END, start)
+    digits = tuple(map(int, rest[start:end].decode()))
+    return Decimal((sort == 1, digits, first - len(digits) + 1)), at + end + 1
 
 
 def _encode_int(number: int) -> bytes:
@@ -85,12 +134,21 @@ def _escaped(text: bytes) -> bytes:
     return text.replace(b"\x00", b"\x00\xff") + _END
 
 
-def decode_key(encoded: bytes, to_object: Callable[[str], Any]) -> Any:
-    """The key of bytes that `encode_key` made; `to_object` gives the object of a vref."""
-    return _decode(encoded, 0, to_object)[0]
+def decode_key(encoded: bytes, to_object: Callable[[str], Any], registry: Registry | None = None) -> Any:
+    """The key of bytes that `encode_key` made.
+
+    Args:
+        encoded: the bytes.
+        to_object: gives the object of a vref.
+        registry: the classes of records; without it a record comes as the tuple of its fields.
+
+    Raises:
+        DecodeError: the registry lacks the class of a record; the fault of the vat's author.
+    """
+    return _decode(encoded, 0, to_object, registry)[0]
 
 
-def _decode(encoded: bytes, at: int, to_object: Callable[[str], Any]) -> tuple[Any, int]:
+def _decode(encoded: bytes, at: int, to_object: Callable[[str], Any], registry: Registry | None) -> tuple[Any, int]:
     tag, at = encoded[at : at + 1], at + 1
     if tag == _STR:
         text, at = _unescaped(encoded, at)
@@ -115,11 +173,49 @@ def _decode(encoded: bytes, at: int, to_object: Callable[[str], Any]) -> tuple[A
     if tag == _REFERENCE:
         text, at = _unescaped(encoded, at)
         return to_object(text.decode()), at
+    if tag == _DECIMAL:
+        return _decode_decimal(encoded, at)
+    cls: type[Any] | None = None
+    if tag == _RECORD:
+        text, at = _unescaped(encoded, at)
+        cls = None if registry is None else registry.find(text.decode())
+        if cls is None and registry is not None:
+            raise DecodeError(f"a stored key is of class {text.decode()}, which is not registered with @passable here")
     parts = []
     while encoded[at : at + 1] != _END:
-        part, at = _decode(encoded, at, to_object)
+        part, at = _decode(encoded, at, to_object, registry)
         parts.append(part)
-    return tuple(parts), at + 1
+    made = frozenset(parts) if tag == _FROZENSET else tuple(parts) if cls is None else cls(*parts)
+    return made, at + 1
+
+
+def bounds_of(low: Any, high: Any) -> tuple[bytes, bytes | None]:
+    """The encoded bounds of low <= key < high, where `...` is no bound."""
+    return (
+        b"" if isinstance(low, EllipsisType) else encode_key(low, _name_in_bound),
+        None if isinstance(high, EllipsisType) else encode_key(high, _name_in_bound),
+    )
+
+
+def prefix_bounds_of(start: Any) -> tuple[bytes, bytes]:
+    """The encoded bounds of the keys that begin with `start`.
+
+    Raises:
+        TypeError: it is neither str, bytes nor tuple; the caller's fault.
+    """
+    if not isinstance(start, str | bytes | tuple):
+        raise TypeError(f"keys begin with a str, bytes or a tuple, not with a {type(start).__name__}")
+    encoded = encode_key(start, _name_in_bound)[: -len(_END)]
+    return encoded, after_prefix(encoded)
+
+
+def _name_in_bound(reference: Any) -> str:
+    vref = getattr(reference, "_ocap_vref", None)
+    if vref is None:
+        raise NotPassableError(
+            "bound", f"a {type(reference).__name__} that was never stored is before and behind nothing"
+        )
+    return cast("str", vref)
 
 
 def _decode_int(encoded: bytes, at: int, is_negative: bool) -> tuple[int, int]:

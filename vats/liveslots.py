@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from types import CoroutineType
@@ -33,32 +33,36 @@ from ocap.protocol.deliveries import (
     RetireImports,
     StartVat,
 )
-from ocap.protocol.errors import DecodeError, NotPassableError, OversizeError
+from ocap.protocol.errors import DecodeError, OversizeError
 from ocap.protocol.marshal import encode
 from ocap.protocol.passable import SHARED, Registry
-from ocap.protocol.syscalls import Exit, Outcome, Send, Subscribe, Syscall
+from ocap.protocol.syscalls import Exit, Outcome, Subscribe, Syscall
 from vats import running
+from vats.baggage import Baggage
 from vats.budget import Budget, CrankFaultError
 from vats.calls import Calls
-from vats.durable import STORE_KIND, DurableExo, DurableStates
 from vats.edges import Edges, report_edges
 from vats.exo import Exo
+from vats.kinds import MAP, MissingKindError
 from vats.mishaps import describe, strip, traceback_text
 from vats.pillars import Pillars
 from vats.powers import VatPowers
-from vats.promise import FULFILLED, PENDING, REJECTED, VatPromise
+from vats.promise import FULFILLED, VatPromise
 from vats.promises import Mail, Promises
 from vats.reaping import reap
-from vats.rows import SCALARS, Rows
+from vats.recognition import Recognition
+from vats.rows import Rows
 from vats.sends import Sends
 from vats.slots import Slots
-from vats.stores import Baggage
-from vats.turns import Task, TurnQueue
+from vats.states import States
+from vats.sweeping import leftovers
+from vats.turns import TurnQueue
 from vats.vatstore import Vatstore, VatstorePort
+from vats.watchers import Watchers
 
 BuildRootObject = Callable[[VatPowers, Any, Baggage], Any]
 
-_BAGGAGE = refs.durable_export(STORE_KIND, 0)
+_BAGGAGE = refs.durable_export(MAP, 0)
 
 
 class Liveslots:
@@ -93,7 +97,9 @@ class Liveslots:
         self.turns = TurnQueue(self, budget.turns)
         self.store = Vatstore(port, budget.store_bytes, self.turns.raise_fault)
         self.rows = Rows(self)
-        self.states = DurableStates(self)
+        self.states = States(self)
+        self.weak = Recognition(self)
+        self.watchers = Watchers(self)
         self.pillars = Pillars(self)
         self.slots = Slots(self, registry)
         self.promises = Promises(self)
@@ -179,7 +185,7 @@ class Liveslots:
         self.calls.invoke(receiver, delivery.method, args, kwargs, result)
 
     def _find_target(self, target: str) -> Any:
-        if self.slots.find(target) is None and not refs.is_durable(target):
+        if self.slots.find(target) is None and not refs.is_off_heap(target):
             raise CrankFaultError(f"a message to {target}, which this incarnation never exported")
         return self.slots.to_object(target, "")
 
@@ -209,7 +215,9 @@ class Liveslots:
         for vpid, is_rejected, value in settled:
             promise = self.promises.table.get(vpid)
             if promise is None or promise.is_ours:
-                continue  # stale: this vat became its decider, or an earlier incarnation asked
+                if promise is None and vpid in self.watchers.by_vpid:
+                    self.watchers.settled(vpid, is_rejected, value)  # since an earlier incarnation
+                continue  # else stale: this vat became its decider, or an earlier incarnation asked
             if not is_rejected:
                 self.promises.settle(promise, FULFILLED, value)
             elif isinstance(value, Exception):
@@ -230,7 +238,9 @@ class Liveslots:
                 for vref in delivery.vrefs:
                     self.slots.retire_export(vref)
             case RetireImports():
-                pass  # what only recognises an import are weak collections
+                for vref in delivery.vrefs:
+                    self.weak.retire(vref)
+                    self.weak.forget(vref)
             case ReportEdges():
                 self._edges = report_edges(self)
             case BringOutYourDead():
@@ -243,16 +253,20 @@ class Liveslots:
         if self._incarnation is not None:
             raise CrankFaultError("started twice: an incarnation starts once")
         self._incarnation = delivery.incarnation
-        self.states.load_kinds()
+        self.store.virtual = b"v%d " % delivery.incarnation
+        self.states.kinds.load()
+        self.weak.load()
+        self.watchers.load()
         self.slots.suspect(self.pillars.load())
+        self._unfinished = leftovers(self)
         self._baggage = Baggage._ocap_at(self, _BAGGAGE)
         self.slots.register(self._baggage)
-        parameters = self.slots.decode(delivery.parameters)
         try:
             build = self._load()
         except Exception as error:
             self.complain(error)
             raise CrankFaultError(f"the code cannot be loaded: {describe(error)}") from None
+        parameters = self.slots.decode(delivery.parameters)  # by now its classes are known
         self.calls.spawn(self._build(build, parameters), VatPromise(self))
 
     async def _build(self, build: BuildRootObject, parameters: Any) -> None:
@@ -266,9 +280,9 @@ class Liveslots:
             raise CrankFaultError(f"build_root_object raised {describe(error)}") from None
         if not isinstance(root, Exo):
             raise CrankFaultError(f"build_root_object returned a {type(root).__name__}, not an Exo")
-        if isinstance(root, DurableExo):
+        if root._ocap_off_heap:
             raise CrankFaultError(
-                f"the root object, a {type(root).__name__}, must not be durable: it is rebuilt each time"
+                f"the root object, a {type(root).__name__}, must live on the heap: it is rebuilt each time"
             )
         if root._ocap_vref is not None:
             raise CrankFaultError(f"the root object, a {type(root).__name__}, was sent before it was returned")
@@ -341,10 +355,12 @@ class Liveslots:
             raise CrankFaultError(
                 "build_root_object did not settle in the crank it started in: it awaits what only a later delivery brings"
             )
-        try:
-            self.states.flush()
-        except NotPassableError as error:
-            raise CrankFaultError(f"changed in place into what cannot be stored: {error}") from None
+        if type(delivery) is StartVat:
+            try:
+                self.states.kinds.check()
+            except MissingKindError as error:
+                raise CrankFaultError(str(error)) from None
+        self.states.flush()
         self.slots.bury()
         self.pillars.settle()
         if self._exit is not None:

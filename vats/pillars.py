@@ -7,7 +7,7 @@ finds marked. Most objects are made and stored or sent in one crank, and never h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ocap.protocol import refs
 from vats.rows import vref_order
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 class Pillars:
     """The markers of one vat."""
 
-    __slots__ = ("_marked", "_touched", "_vat")
+    __slots__ = ("_marked", "_touched", "_vat", "_warned")
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
         self._marked: set[str] = set()
         self._touched: dict[str, None] = {}
+        self._warned: set[type[Any]] = set()
 
     def load(self) -> list[str]:
         """What earlier incarnations held on their heaps alone."""
@@ -32,10 +33,24 @@ class Pillars:
         self._marked.update(marked)
         return marked
 
+    def is_marked(self, vref: str) -> bool:
+        """Whether only the heap holds a durable object, as of the last crank."""
+        return vref in self._marked
+
     def touch(self, vref: str) -> None:
         """Something about what keeps an object changed in this crank."""
-        if refs.is_vat_allocated(vref) and refs.is_durable(vref):
-            self._touched[vref] = None
+        if refs.is_vat_allocated(vref) and refs.is_durable(vref) and vref != refs.ROOT:
+            self._touched[refs.base_of(vref)] = None
+
+    def warn(self) -> None:
+        """Say loudly which durable objects would be lost if the incarnation ended now. Asked for when the vat is reaped."""
+        for cls in self._vat.states.heap_only():
+            if cls not in self._warned:
+                self._warned.add(cls)
+                self._vat.log(
+                    f"WARNING: a durable {cls.__qualname__} is held only by the heap: neither baggage nor anybody outside "
+                    "reaches it, and it will be gone with this incarnation. Keep it in baggage, or in what is reached from there."
+                )
 
     def forget(self, vref: str) -> None:
         """The object is deleted."""

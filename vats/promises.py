@@ -105,6 +105,8 @@ class Promises:
             if promise.is_ours:
                 self.resolve_settled([promise])
             promise.vpid = None
+            if vpid in self._vat.watchers.by_vpid:
+                self._vat.watchers.settled(vpid, state == REJECTED, value)
         waiters = promise.waiters
         if waiters is not None:
             promise.waiters = None
@@ -127,6 +129,8 @@ class Promises:
             del self.table[vpid]
             promise.vpid = None
             self.forward(vpid, leader)
+            if leader.vpid != vpid and vpid in self._vat.watchers.by_vpid:
+                self._vat.watchers.move(vpid, leader)
         promise.state = FOLLOWING
         promise.value = leader
         leader.was_piped = leader.was_piped or promise.was_piped

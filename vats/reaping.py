@@ -7,31 +7,34 @@ from typing import TYPE_CHECKING
 
 from ocap.protocol import refs
 from ocap.protocol.syscalls import DropImports, RetireExports, RetireImports
-from vats.durable import STORE_KIND
-from vats.keys import decode_key
+from vats.kinds import MAP, SET, STORE_KINDS, MissingKindError
 from vats.rows import vref_order
+from vats.stores import STORES
+from vats.sweeping import has_rubbish, sweep
 
 if TYPE_CHECKING:
     from vats.liveslots import Liveslots
 
 
 REAP_BUDGET = 1000
-"""Suspects looked at and entries deleted in one crank: some milliseconds, so that nobody waits for it."""
+"""Suspects looked at and rows deleted in one crank: some milliseconds, so that nobody waits for it."""
 
 
 def reap(vat: Liveslots) -> bool:
-    """Delete durable objects that nobody can reach, and tell the kernel what the vat no longer holds.
+    """Delete off-heap objects that nobody can reach, and tell the kernel what the vat no longer holds.
 
-    An object is dead when no representative is alive, no durable row refers to it and the kernel
-    does not reach it. Deleting one may leave others dead, hence the rounds. Runs no user code.
+    An object is dead when no representative is alive, no row refers to it and the kernel does not
+    reach it. Deleting one may leave others dead, hence the rounds. Runs no user code.
 
     Returns:
         Whether the budget ended it, so that the vat should be asked again.
     """
-    dropped: list[str] = []
-    retired: list[str] = []
     if not vat.is_reaping:  # else this goes on with what the last crank left
         vat.collect()
+        vat.slots.bury()
+        vat.pillars.warn()
+    dropped: dict[str, None] = {}
+    retired: list[str] = []
     budget = REAP_BUDGET
     slots, rows = vat.slots, vat.rows
     while budget > 0:
@@ -40,50 +43,78 @@ def reap(vat: Liveslots) -> bool:
         rows.unreferenced.clear()
         suspects = sorted(islice(slots.possibly_dead, budget), key=vref_order)
         if not suspects:
-            break
+            swept = sweep(vat, budget)
+            if not swept:
+                break
+            budget -= swept
+            continue
         budget -= len(suspects)
         for vref in suspects:
             del slots.possibly_dead[vref]
             if slots.find(vref) is not None or rows.is_referenced(vref):
                 continue
             if not refs.is_vat_allocated(vref):
-                dropped.append(vref)
-            elif not refs.is_durable(vref):
-                if slots.forget_status(vref):
-                    retired.append(vref)
-            elif not slots.is_reached(vref):
-                if slots.forget_status(vref):
-                    retired.append(vref)
-                budget -= _delete(vat, vref, budget)
+                dropped[vref] = None
+                continue
+            if refs.is_off_heap(vref):
+                if slots.is_reached(vref):
+                    continue
+                _delete(vat, vref)
+            retired += slots.forget_status(vref)
+            vat.weak.forget(vref)
+    forgotten = _imports_to_retire(vat, dropped)
     if dropped:
         vat.syscall(DropImports(tuple(dropped)), 0)
-        vat.syscall(RetireImports(tuple(dropped)), 0)
+    if forgotten:
+        vat.syscall(RetireImports(tuple(forgotten)), 0)
     if retired:
         vat.syscall(RetireExports(tuple(retired)), 0)
-    return bool(slots.possibly_dead or rows.unreferenced)
+    return bool(slots.possibly_dead or rows.unreferenced) or has_rubbish(vat)
 
 
-def _delete(vat: Liveslots, vref: str, budget: int) -> int:
-    """Delete an object's rows, a store's only as far as the budget goes; how many were deleted."""
+def _imports_to_retire(vat: Liveslots, dropped: dict[str, None]) -> list[str]:
+    """Imports that are dropped and that no weak store recognises."""
+    ceased, vat.weak.ceased = vat.weak.ceased, {}
+    retired = []
+    for vref in dropped:
+        if vat.weak.recognises(vref):
+            vat.weak.keep_dropped(vref)
+        else:
+            retired.append(vref)
+    for vref in sorted(ceased, key=vref_order):
+        is_elsewhere = not refs.is_vat_allocated(vref) and vref not in dropped
+        if is_elsewhere and vat.weak.is_dropped(vref) and not vat.weak.recognises(vref):
+            vat.weak.retire(vref)
+            retired.append(vref)
+    return retired
+
+
+def _delete(vat: Liveslots, vref: str) -> None:
+    """Delete an object's row; the entries of a store become rubbish."""
     kind, number = refs.durable_parts(vref)
-    deleted = 0
-    if kind != STORE_KIND:
-        key = b"s" + vref.encode()
-        vat.rows.replace(vat.store.get(key), None)
-        vat.store.put(key, None)
+    store = vat.store
+    if kind in STORE_KINDS:
+        own = store.virtual if refs.is_virtual(vref) else b""
+        moved = store.get(own + b"g%d" % number)
+        store.put(own + b"z%d" % (number if moved is None else int(moved)), STORES[kind]._ocap_letter)
+        if moved is not None:
+            store.put(own + b"g%d" % number, None)
+        if kind in (MAP, SET):
+            store.put(own + b"n%d" % number, None)
     else:
-        prefix = b"m%d " % number
-        for key, row in vat.store.scan(prefix):
-            if deleted >= max(budget, 1):
-                vat.slots.suspect([vref])
-                return deleted
-            deleted += 1
-            names: set[str] = set()
-            decode_key(key[len(prefix) :], names.add)
-            for name in sorted(names, key=vref_order):
-                vat.rows.count(name, -1)
-            vat.rows.replace(row, None)
-            vat.store.put(key, None)
-        vat.store.put(b"n%d" % number, None)
+        key = store.key(b"s", vref)
+        row = store.get(key)
+        _farewell(vat, vref, row)
+        vat.rows.replace(row, None)
+        store.put(key, None)
     vat.pillars.forget(vref)
-    return deleted
+
+
+def _farewell(vat: Liveslots, vref: str, row: bytes | None) -> None:
+    """Let the machinery of a class know that one of its objects is deleted."""
+    try:
+        gone = getattr(vat.states.kinds.class_of(vref), "_ocap_gone", None)
+    except MissingKindError:
+        return
+    if gone is not None and row is not None:
+        gone(vat, vat.rows.from_row(row))

@@ -1,4 +1,4 @@
-"""Durable values as rows of the vatstore, and the counts of the references in them."""
+"""Values as rows of the vatstore, and the counts of the references in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ocap.protocol import refs
 from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import NotPassableError
 from ocap.protocol.marshal import PromiseLike, Remotable, encode
-from vats.keys import decode_key
 from vats.presence import Presence
 
 if TYPE_CHECKING:
@@ -24,24 +23,32 @@ SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 class Rows:
     """Values in, rows out, and back. Every reference in a row is counted: once a row."""
 
-    __slots__ = ("_vat", "unreferenced")
+    __slots__ = ("_held", "_vat", "unreferenced")
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
+        self._held: dict[str, tuple[int, Any]] = {}  # heap exos in rows of virtual objects
         self.unreferenced: dict[str, None] = {}  # vrefs whose count came to 0 since the last reap, in order
 
-    def check(self, references: list[Any], value: Any, where: str) -> None:
-        """Raises `NotPassableError`, the storer's fault, when a reference in `value` would not outlive the vat."""
+    def check(self, references: list[Any], value: Any, where: str, durable: bool = True) -> None:
+        """Raises `NotPassableError`, the storer's fault, when a reference in `value` would not live as long as the row."""
         for reference in references:
-            if not is_durable(reference):
-                if isinstance(reference, PromiseLike):
-                    reason = "a promise cannot be stored; await it and store what it settles to"
+            if isinstance(reference, PromiseLike):
+                reason = "a promise cannot be stored; await it and store what it settles to"
+            elif durable and not is_durable(reference):
+                name = type(reference).__name__
+                if reference._ocap_off_heap:
+                    reason = (
+                        f"a {name} is virtual, gone when the incarnation ends, and cannot be stored; use a durable one"
+                    )
                 else:
-                    reason = f"a {type(reference).__name__} lives on the heap and cannot be stored; use a DurableExo"
-                raise NotPassableError(where + (_path_to(reference, value) or ""), reason)
+                    reason = f"a {name} lives on the heap and cannot be stored; use a DurableExo"
+            else:
+                continue
+            raise NotPassableError(where + (_path_to(reference, value) or ""), reason)
 
-    def admit(self, value: Any, where: str) -> Any:
-        """`value` as a durable object may hold it: a copy, which its giver cannot change.
+    def admit(self, value: Any, where: str, durable: bool = True) -> Any:
+        """`value` as an off-heap object may hold it: a copy, which its giver cannot change.
 
         Raises:
             NotPassableError: it cannot be stored; the storer's fault.
@@ -49,16 +56,16 @@ class Rows:
         if type(value) in SCALARS:
             return value
         body, references = encode(value, where)
-        self.check(references, value, where)
+        self.check(references, value, where, durable)
         return self._vat.slots.decode_copy(body, references)
 
-    def to_row(self, value: Any, where: str) -> bytes:
+    def to_row(self, value: Any, where: str, durable: bool = True) -> bytes:
         """Raises `NotPassableError`, the storer's fault: it cannot be stored."""
         body, references = encode(value, where)
         if not references:
             return b"\n" + body
-        self.check(references, value, where)
-        slots = [self._vat.slots.name_durable(reference) for reference in references]
+        self.check(references, value, where, durable)
+        slots = [self._vat.slots.name(reference) for reference in references]
         return ",".join(slots).encode() + b"\n" + body
 
     def from_row(self, row: bytes) -> Any:
@@ -68,43 +75,61 @@ class Rows:
 
     def replace(self, old: bytes | None, new: bytes | None) -> None:
         """Count the references when row `old` becomes `new`."""
-        before, after = _slots(old), _slots(new)
+        before, after = names_in(old), names_in(new)
         if before != after:
             for vref in sorted(after - before, key=vref_order):
                 self.count(vref, 1)
             for vref in sorted(before - after, key=vref_order):
                 self.count(vref, -1)
 
+    def release(self, row: bytes) -> None:
+        """A row of a virtual object of an earlier incarnation goes: what it referred to and is still there is released."""
+        for vref in sorted(names_in(row), key=vref_order):
+            self.release_one(vref)
+
+    def release_one(self, vref: str) -> None:
+        if not refs.is_vat_allocated(vref) or (refs.is_durable(vref) and vref != refs.ROOT):
+            self.count(vref, -1)
+
     def count(self, vref: str, change: int) -> None:
-        key = b"r" + vref.encode()
-        row = self._vat.store.get(key)
+        """Count a reference in a row to an object; to a facet is to its object."""
+        if refs.is_vat_allocated(vref) and not refs.is_off_heap(vref):
+            self._hold(vref, change)
+            return
+        vref = refs.base_of(vref)
+        store = self._vat.store
+        key = store.key(b"r", vref)
+        row = store.get(key)
         number, _, interface = (row or b"0").partition(b" ")
         total = int(number) + change
         if total == 0 or row is None:
             self._vat.pillars.touch(vref)
         if total == 0:
-            self._vat.store.put(key, None)
+            store.put(key, None)
             self.unreferenced[vref] = None
             return
         if row is None:
             interface = self._vat.slots.interface_of(vref).encode()
-        self._vat.store.put(key, b"%d %s" % (total, interface))
+        store.put(key, b"%d %s" % (total, interface))
+
+    def _hold(self, vref: str, change: int) -> None:
+        """Rows of virtual objects refer to a heap exo, which cannot be made anew from its name: hold it."""
+        number, thing = self._held.get(vref) or (0, self._vat.slots.find(vref))
+        if number + change:
+            self._held[vref] = (number + change, thing)
+        else:
+            del self._held[vref]
 
     def is_referenced(self, vref: str) -> bool:
-        return self._vat.store.get(b"r" + vref.encode()) is not None
+        return vref in self._held or self._vat.store.get(self._vat.store.key(b"r", vref)) is not None
 
     def names_in_object(self, vref: str) -> frozenset[str]:
-        """The references in the fields of a durable object."""
-        return _slots(self._vat.store.get(b"s" + vref.encode()))
+        """The references in the fields of an off-heap object."""
+        return names_in(self._vat.store.get(self._vat.store.key(b"s", refs.base_of(vref))))
 
-    def names_in_store(self, number: int) -> frozenset[str]:
-        """The references in the keys and values of a store."""
-        prefix = b"m%d " % number
-        names: set[str] = set()
-        for key, row in self._vat.store.scan(prefix):
-            decode_key(key[len(prefix) :], names.add)
-            names |= _slots(row)
-        return frozenset(names)
+    def names_in_watches(self) -> frozenset[str]:
+        """The references in what waits for promises to settle."""
+        return frozenset().union(*(names_in(row) for _, row in self._vat.store.scan(b"h")))
 
     def stored_interface(self, vref: str) -> str:
         """The interface that an import alleged when it was stored."""
@@ -112,19 +137,21 @@ class Rows:
         return row.partition(b" ")[2].decode() or "object"
 
 
-def vref_order(vref: str) -> tuple[int, int, int]:
-    """Sorts vrefs of objects: by number, then durable ones by kind and instance."""
-    if refs.is_durable(vref) and vref != refs.ROOT:
-        return (1, *refs.durable_parts(vref))
-    return (0, refs.number_of(vref), 0)
+def vref_order(vref: str) -> tuple[int, int, int, int]:
+    """Sorts vrefs of objects: by number, then durable and virtual ones by kind, instance and facet."""
+    if refs.is_off_heap(vref):
+        facet = refs.facet_of(vref)
+        return (2 if refs.is_virtual(vref) else 1, *refs.durable_parts(vref), -1 if facet is None else facet)
+    return (0, refs.number_of(vref), 0, 0)
 
 
-def is_durable(value: object) -> bool:
-    """Whether a reference outlives the incarnation: objects elsewhere, durable exos and stores."""
-    return isinstance(value, Presence) or bool(getattr(type(value), "_ocap_durable", False))
+def is_durable(value: Any) -> bool:
+    """Whether a reference outlives the incarnation: objects elsewhere, durable exos, facets and stores."""
+    return isinstance(value, Presence) or bool(getattr(value, "_ocap_durable", False))
 
 
-def _slots(row: bytes | None) -> frozenset[str]:
+def names_in(row: bytes | None) -> frozenset[str]:
+    """The references in a row."""
     if row is None or row.startswith(b"\n"):
         return frozenset()
     return frozenset(row[: row.index(b"\n")].decode().split(","))

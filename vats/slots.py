@@ -4,7 +4,8 @@ Rules:
 
 1. An object's vref is noted on the object; it gets one when it is first sent or stored, and keeps it.
 2. While alive there is one object a vref: the table finds it by a weak reference.
-3. What the kernel can reach of the heap is pinned; dropExports takes the pin away.
+3. What the kernel can reach of the heap is pinned; dropExports takes the pin away. A kit off the
+   heap is in the table, its facets are not: they hold it.
 4. What dies is only noted. Only bringOutYourDead acts on it, so syscalls are a function of deliveries.
 """
 
@@ -20,15 +21,19 @@ from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import DecodeError, NotPassableError
 from ocap.protocol.marshal import Decoder
 from ocap.protocol.passable import Registry
-from vats.durable import STORE_KIND, MissingKindError
 from vats.exo import Exo
+from vats.kinds import STORE_KINDS, MissingKindError
 from vats.presence import Presence
 from vats.promise import VatPromise
-from vats.stores import MapStore
+from vats.stores import STORES
 from vats.vatstore import Counter
 
 if TYPE_CHECKING:
     from vats.liveslots import Liveslots
+
+MANY_DEAD = 1000
+"""Deaths after which the table looks which of them rows still refer to: a scan of a million objects
+leaves as many dead representatives."""
 
 _REACHABLE, _RECOGNISABLE = b"r", b"s"
 
@@ -42,12 +47,13 @@ class Slots:
     """The slot table of one vat."""
 
     __slots__ = (
-        "_copied", "_copy_decoder", "_dead", "_decoder", "_exports", "_objects", "_reached", "_recognised", "_vat",
-        "pinned", "possibly_dead",
+        "_copied", "_copy_decoder", "_dead", "_decoder", "_exports", "_many", "_objects", "_reached", "_recognised", "_vat",
+        "pinned", "possibly_dead", "registry",
     )  # fmt: skip
 
     def __init__(self, vat: Liveslots, registry: Registry) -> None:
         self._vat = vat
+        self.registry = registry
         self._exports = Counter(vat.store, "o")
         self._objects: dict[str, _Entry] = {}
         self._dead: deque[_Entry] = deque()
@@ -55,6 +61,7 @@ class Slots:
         self._recognised: set[str] = set()  # heap objects that the kernel recognises but does not reach
         self.pinned: dict[str, Any] = {}
         self.possibly_dead: dict[str, None] = {}
+        self._many = MANY_DEAD
         self._copied: list[Any] = []
         self._decoder = Decoder(self.to_object, self._to_promise, registry)
         self._copy_decoder = Decoder(lambda slot, _: self._copied_at(slot), self._copied_at, registry)
@@ -71,30 +78,38 @@ class Slots:
 
     def export_object(self, reference: Any) -> str:
         """The vref of one of the vat's own objects, which the kernel reaches from now on."""
-        if getattr(type(reference), "_ocap_durable", False):
-            vref = self.name_durable(reference)
-            if vref not in self._reached:
-                self._reached.add(vref)
-                self._vat.pillars.touch(vref)
-                self._vat.store.put(b"x" + vref.encode(), _REACHABLE)
-            return vref
-        self._check_ours(reference)
-        vref = reference._ocap_vref
-        if vref is None:
-            vref = reference._ocap_vref = refs.object_export(self._exports.allocate())
-            self.register(reference)
-        self.pinned[vref] = reference
+        vref = self.name(reference)
+        if not refs.is_off_heap(vref):
+            self.pinned[vref] = reference
+        elif vref not in self._reached:
+            self._reached.add(vref)
+            self._vat.pillars.touch(vref)
+            self._vat.store.put(self._vat.store.key(b"x", vref), _REACHABLE)
         return vref
 
-    def name_durable(self, reference: Any) -> str:
-        """The vref of a reference that may be stored."""
+    def name(self, reference: Any) -> str:
+        """The vref of one of the vat's own objects, or of an object elsewhere."""
         self._check_ours(reference)
         vref: str | None = reference._ocap_vref
-        if vref is None:
-            vref = reference._ocap_vref = self._vat.states.new_vref(type(reference))
-            self.register(reference)
-            self._vat.states.watch(reference)
+        if vref is not None:
+            return vref
+        if reference._ocap_off_heap:
+            owner = getattr(reference, "_ocap_kit", reference)
+            owner._ocap_vref = self._vat.states.kinds.new_vref(type(owner))
+            self.register(owner)
+            self._vat.states.watch(owner)
+            self._vat.states.unnamed.discard(owner)
+            if owner is not reference:
+                owner._ocap_named()
+            named: str = reference._ocap_vref
+            return named
+        vref = reference._ocap_vref = refs.object_export(self._exports.allocate())
+        self.register(reference)
         return vref
+
+    def facet_vref(self, base: str, name: str) -> str:
+        """The vref of a facet of the kit `base`."""
+        return refs.facet_export(base, self._vat.states.kinds.facets_of(base).index(name))
 
     def _check_ours(self, reference: Any) -> None:
         owner = getattr(reference, "_ocap_vat", None)
@@ -107,6 +122,8 @@ class Slots:
         vref = reference._ocap_vref
         entry = self._objects[vref] = _Entry(reference, self._dead.append)
         entry.vref = vref
+        if len(self._dead) > MANY_DEAD:
+            self.bury()
 
     # Names to objects
 
@@ -155,11 +172,17 @@ class Slots:
             return found
         if not refs.is_vat_allocated(vref):
             found = Presence(self._vat, vref, interface)
-        elif not refs.is_durable(vref) or vref == refs.ROOT:
+            self._vat.weak.introduced(vref)
+        elif not refs.is_off_heap(vref):
             raise DecodeError(f"{vref} is no object of this incarnation")
-        elif refs.durable_parts(vref)[0] == STORE_KIND:
-            found = MapStore._ocap_at(self._vat, vref)
+        elif refs.durable_parts(vref)[0] in STORE_KINDS:
+            found = STORES[refs.durable_parts(vref)[0]]._ocap_at(self._vat, vref)
         else:
+            facet = refs.facet_of(vref)
+            if facet is not None:
+                base = refs.base_of(vref)
+                kit = self.to_object(base, "")
+                return kit._ocap_facet_named(self._vat.states.kinds.facets_of(base)[facet])
             found = self._vat.states.reanimate(vref)
         self.register(found)
         return found
@@ -190,38 +213,55 @@ class Slots:
             return
         self.pinned.pop(vref, None)
         self._change_status(vref, None)
-        if not refs.is_durable(vref):
+        if (
+            not refs.is_off_heap(vref)
+            and not self._vat.rows.is_referenced(vref)
+            and not self._vat.weak.recognises(vref)
+        ):
             found = self.find(vref)
             if found is not None:
                 found._ocap_vref = None
             self._objects.pop(vref, None)
 
     def _change_status(self, vref: str, status: bytes | None) -> None:
-        if refs.is_durable(vref):
+        if refs.is_off_heap(vref):
             self._reached.discard(vref)
             self._vat.pillars.touch(vref)
-            self._vat.store.put(b"x" + vref.encode(), status)
+            self._vat.store.put(self._vat.store.key(b"x", vref), status)
         elif status is None:
             self._recognised.discard(vref)
         else:
             self._recognised.add(vref)
-        self.possibly_dead[vref] = None
+        self.possibly_dead[refs.base_of(vref)] = None
 
-    def forget_status(self, vref: str) -> bool:
-        """Forget that the kernel recognises a dead export; whether it did, so that it must be told."""
-        if not refs.is_durable(vref):
+    def forget_status(self, vref: str) -> list[str]:
+        """Forget that the kernel recognises a dead export: what it must be told of, the object or its facets."""
+        if not refs.is_off_heap(vref):
             was_recognised = vref in self._recognised
             self._recognised.discard(vref)
-            return was_recognised
-        key = b"x" + vref.encode()
-        if self._vat.store.get(key) is None:
-            return False
-        self._vat.store.put(key, None)
-        return True
+            return [vref] if was_recognised else []
+        told = []
+        for name in self._names_of(vref):
+            key = self._vat.store.key(b"x", name)
+            if self._vat.store.get(key) is not None:
+                self._vat.store.put(key, None)
+                told.append(name)
+        return told
 
     def is_reached(self, vref: str) -> bool:
-        """Whether the kernel reaches a durable object."""
-        return vref in self._reached or self._vat.store.get(b"x" + vref.encode()) == _REACHABLE
+        """Whether the kernel reaches an off-heap object, or any facet of it."""
+        store = self._vat.store
+        for name in self._names_of(vref):
+            if name in self._reached or store.get(store.key(b"x", name)) == _REACHABLE:
+                return True
+        return False
+
+    def _names_of(self, vref: str) -> list[str]:
+        """The vrefs that the kernel may know an off-heap object by."""
+        facets = self._vat.states.kinds.facets_of(vref)
+        if facets and refs.facet_of(vref) is None:
+            return [refs.facet_export(vref, index) for index in range(len(facets))]
+        return [vref]
 
     def alive(self) -> Iterator[tuple[str, Any]]:
         """Every object that has a vref and is alive."""
@@ -230,9 +270,15 @@ class Slots:
             if found is not None:
                 yield vref, found
 
-    def reached_durables(self) -> list[str]:
-        """The durable objects that the kernel reaches."""
-        return [key[1:].decode() for key, status in self._vat.store.scan(b"x") if status == _REACHABLE]
+    def reached_off_heap(self) -> list[str]:
+        """The off-heap objects and facets that the kernel reaches."""
+        store = self._vat.store
+        return [
+            key[len(prefix) :].decode()
+            for prefix in (b"x", store.virtual + b"x")
+            for key, status in store.scan(prefix)
+            if status == _REACHABLE
+        ]
 
     def suspect(self, vrefs: Iterable[str]) -> None:
         """What an earlier incarnation may have held on its heap."""
@@ -245,3 +291,8 @@ class Slots:
             if self._objects.get(entry.vref) is entry:  # else it was made anew meanwhile
                 del self._objects[entry.vref]
                 self.possibly_dead[entry.vref] = None
+        if len(self.possibly_dead) > self._many:
+            # What rows refer to is not dead; when they no longer do, `rows.unreferenced` has it.
+            is_referenced = self._vat.rows.is_referenced
+            self.possibly_dead = {vref: None for vref in self.possibly_dead if not is_referenced(vref)}
+            self._many = max(MANY_DEAD, 2 * len(self.possibly_dead))

@@ -1,130 +1,117 @@
-"""Stores: collections in the vatstore, of any size, and the baggage."""
+"""Stores: maps and sets in the vatstore, of any size."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, MutableMapping, ValuesView
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar, cast
+from collections.abc import Callable, ItemsView, Iterator, KeysView, MutableMapping, MutableSet, ValuesView
+from types import EllipsisType
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from ocap.protocol import refs
-from ocap.protocol.marshal import Remotable
-from vats import running
-from vats.durable import STORE_KIND
-from vats.keys import decode_key, encode_key
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from vats.liveslots import Liveslots
+from vats.entries import Entries
+from vats.keys import bounds_of, prefix_bounds_of
+from vats.kinds import MAP, SET, WEAK_MAP, WEAK_SET
+from vats.weak import WeakMapStore, WeakSetStore
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+_T = TypeVar("_T")
+_PRESENT = b"\n"
+"""The row of a member of a set: no slots, no body."""
 
 
-class MapStore(Remotable, MutableMapping[_K, _V]):
-    """A mapping that survives restart and upgrade and may be larger than memory.
+class Span(Generic[_T]):
+    """Part of a store, in the order of its keys: to be iterated, forwards or by `reversed`, as often as one likes."""
 
-    Keys are scalars, datetimes, UUIDs, references and tuples of those, and come in their order (see
-    `keys`). Values are whatever a durable object may hold. What is read is a copy: change it and
-    assign it back. Entries may change during an iteration, which then sees the store as it is when
-    it gets there. A store may itself be stored and passed.
+    __slots__ = ("_bounds", "_read", "_store")
+
+    def __init__(self, store: Entries, bounds: tuple[bytes, bytes | None], read: Callable[[bytes, bytes], _T]) -> None:
+        self._store = store
+        self._bounds = bounds
+        self._read = read
+
+    def __iter__(self) -> Iterator[_T]:
+        return (self._read(key, row) for key, row in self._store._scan(*self._bounds))
+
+    def __reversed__(self) -> Iterator[_T]:
+        return (self._read(key, row) for key, row in self._store._scan(*self._bounds, reverse=True))
+
+
+class MapRange(Span[_K], Generic[_K, _V]):
+    """Part of a map: iterating gives its keys, as a map does."""
+
+    __slots__ = ()
+
+    def keys(self) -> Span[_K]:
+        return Span(self._store, self._bounds, self._read)
+
+    def values(self) -> Span[_V]:
+        return Span(self._store, self._bounds, cast("MapStore[_K, _V]", self._store)._read_value)
+
+    def items(self) -> Span[tuple[_K, _V]]:
+        return Span(self._store, self._bounds, cast("MapStore[_K, _V]", self._store)._read_item)
+
+
+class MapStore(Entries, MutableMapping[_K, _V]):
+    """A mapping that may be larger than memory, and survives restart and upgrade if it is durable.
+
+    Keys are scalars, datetimes, UUIDs, Decimals, references, and tuples, frozensets and `@passable`
+    records of those. They come in their order (see `keys`); keys of different types are different
+    keys. Values are whatever a durable object may hold; those of a store that is not durable may be
+    heap exos and virtual ones too. What is read is a copy: change it and assign it back. Entries may
+    come and go during an iteration, which sees the store as it is when it gets there. A store may
+    itself be stored and passed.
 
     Args:
-        durable: True, the form there is.
+        durable: whether it survives. One that does not is gone when the incarnation ends.
+        key: the type of keys; `MapStore[str, int](durable=True)` says the same.
+        value: the type of values. Both are checked when an entry is made. They belong to the code,
+            not to the store: a later incarnation may declare others.
 
     Raises:
-        NotPassableError: at an assignment, what cannot be stored; the assigner's fault.
+        TypeError: at an assignment, a key or value of another type; the assigner's fault.
+        NotPassableError: at an assignment, what cannot be stored or be a key; the assigner's fault.
     """
 
-    __slots__ = ("__weakref__", "_number", "_ocap_vat", "_ocap_vref", "_prefix")
+    __slots__ = ()
     _ocap_machinery: ClassVar[bool] = True
-    _ocap_durable: ClassVar[bool] = True
-    _ocap_vat: Liveslots
-    _ocap_vref: str
+    _ocap_kind: ClassVar[int] = MAP
 
-    def __init__(self, *, durable: Literal[True]) -> None:
-        if durable is not True:
-            raise TypeError("MapStore is durable only: MapStore(durable=True)")
-        vat = running.current("MapStore()")
-        self._bind(vat, vat.states.new_instance(STORE_KIND))
-        vat.slots.register(self)
+    def __init__(self, *, durable: bool = False, key: type[_K] | None = None, value: type[_V] | None = None) -> None:
+        self._make(durable, *(() if key is value is None else (key, value)))
 
-    @classmethod
-    def _ocap_at(cls, vat: Liveslots, vref: str) -> Self:
-        """The representative of a store that exists."""
-        self = cls.__new__(cls)
-        self._bind(vat, vref)
-        return self
-
-    def _bind(self, vat: Liveslots, vref: str) -> None:
-        self._ocap_vat = vat
-        self._ocap_vref = vref
-        self._number = refs.durable_parts(vref)[1]
-        self._prefix = b"m%d " % self._number
-
-    def _live_vat(self) -> Liveslots:
-        if self._ocap_vat is not running.vat:
-            raise RuntimeError("a store can be used only while its vat runs")
-        return self._ocap_vat
-
-    def _find(self, key: Any) -> bytes | None:
-        """The row key of `key`; None when it mentions an object that was never stored."""
-        try:
-            return self._prefix + encode_key(key, _known_name)
-        except _NeverStoredError:
-            return None
-
-    def _key(self, row_key: bytes) -> Any:
-        slots = self._ocap_vat.slots
-        return decode_key(row_key[len(self._prefix) :], slots.to_stored_object)
+    def declare(self, key: Any = None, value: Any = None) -> None:
+        """Check these types from now on; None takes anything. What is stored already is left as it is."""
+        self._declare((key, value))
 
     def __getitem__(self, key: _K) -> _V:
-        vat = self._live_vat()
-        row_key = self._find(key)
-        row = None if row_key is None else vat.store.get(row_key)
+        row = self._get(key)
         if row is None:
             raise KeyError(key)
-        return cast("_V", vat.rows.from_row(row))
+        return self._read_value(b"", row)
 
     def __contains__(self, key: object) -> bool:
-        vat = self._live_vat()
-        row_key = self._find(key)
-        return row_key is not None and vat.store.get(row_key) is not None
+        return self._get(key) is not None
 
     def __setitem__(self, key: _K, value: _V) -> None:
-        vat = self._live_vat()
-        row = vat.rows.to_row(value, "value")
-        names: list[str] = []
-        row_key = self._prefix + encode_key(key, lambda reference: self._name(reference, names))
-        old = vat.store.get(row_key)
-        if old == row:
-            return
-        vat.store.put(row_key, row)
-        vat.rows.replace(old, row)
-        if old is None:
-            self._resize(1)
-            for vref in names:
-                vat.rows.count(vref, 1)
+        self._check(0, key)
+        self._check(1, value)
+        self._write(key, self._live_vat().rows.to_row(value, "value", self._ocap_durable))
 
     def __delitem__(self, key: _K) -> None:
-        vat = self._live_vat()
-        row_key = self._find(key)
-        old = None if row_key is None else vat.store.get(row_key)
-        if row_key is None or old is None:
+        if self._remove(key) is None:
             raise KeyError(key)
-        vat.store.put(row_key, None)
-        vat.rows.replace(old, None)
-        self._resize(-1)
-        names: list[str] = []
-        encode_key(key, lambda reference: self._name(reference, names))
-        for vref in names:
-            vat.rows.count(vref, -1)
 
     def __len__(self) -> int:
-        return int(self._live_vat().store.get(b"n%d" % self._number) or b"0")
+        return self._size()
 
     def __iter__(self) -> Iterator[_K]:
-        for row_key, _ in self._live_vat().store.scan(self._prefix):
-            yield self._key(row_key)
+        return (self._key(key) for key, _ in self._scan())
+
+    def __reversed__(self) -> Iterator[_K]:
+        return (self._key(key) for key, _ in self._scan(reverse=True))
+
+    def keys(self) -> KeysView[_K]:
+        """The keys, in order."""
+        return _Keys(self)
 
     def items(self) -> ItemsView[_K, _V]:
         """Keys and values, in key order."""
@@ -134,92 +121,125 @@ class MapStore(Remotable, MutableMapping[_K, _V]):
         """The values, in key order."""
         return _Values(self)
 
+    def range(self, low: _K | EllipsisType = ..., high: _K | EllipsisType = ...) -> MapRange[_K, _V]:
+        """The entries with low <= key < high; `...` for no bound. Keys sort by type first, then by value."""
+        return MapRange(self, bounds_of(low, high), self._read_key)
+
+    def prefix(self, start: Any) -> MapRange[_K, _V]:
+        """The entries whose key begins with `start`: a str, bytes, or a tuple, for keys that are such.
+
+        Raises:
+            TypeError: `start` is none of these; the caller's fault.
+        """
+        return MapRange(self, prefix_bounds_of(start), self._read_key)
+
     def clear(self) -> None:
-        """Remove every entry."""
-        for key in self:
-            del self[key]
+        """Remove every entry, without loading any: their rows are deleted later, some at a time."""
+        self._clear()
 
-    def _rows(self) -> Iterator[tuple[_K, _V]]:
-        vat = self._live_vat()
-        for row_key, row in vat.store.scan(self._prefix):
-            yield self._key(row_key), vat.rows.from_row(row)
+    def _read_key(self, key: bytes, _: bytes) -> _K:
+        return cast("_K", self._key(key))
 
-    def _resize(self, change: int) -> None:
-        size = len(self) + change
-        self._ocap_vat.store.put(b"n%d" % self._number, b"%d" % size if size else None)
+    def _read_value(self, _: bytes, row: bytes) -> _V:
+        return cast("_V", self._declared(self._ocap_vat.rows.from_row(row)))
 
-    def _name(self, reference: Any, names: list[str]) -> str:
-        vat = self._ocap_vat
-        vat.rows.check([reference], reference, "key")
-        vref = vat.slots.name_durable(reference)
-        if vref not in names:
-            names.append(vref)
-        return vref
-
-    def _eventual_send(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool) -> Any:
-        return running.current("E(a store)").sends.to_local(self, method, args, kwargs, wants_result)
-
-    def __hash__(self) -> int:
-        return self._number
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a store is passed by reference; it cannot be copied or pickled")
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-    if TYPE_CHECKING:
-
-        def _ref_(self) -> Self: ...
+    def _read_item(self, key: bytes, row: bytes) -> tuple[_K, _V]:
+        return self._read_key(key, row), self._read_value(key, row)
 
 
-class Baggage(MapStore[str, Any]):
-    """What a vat hands to its next incarnation: a store that is always there."""
+class SetStore(Entries, MutableSet[_K]):
+    """A set that may be larger than memory, and survives restart and upgrade if it is durable.
+
+    Its members are what may be a key of a `MapStore`, in the same order.
+
+    Args:
+        durable: whether it survives. One that does not is gone when the incarnation ends.
+        key: the type of members; `SetStore[str](durable=True)` says the same.
+
+    Raises:
+        TypeError: when added, a member of another type; the adder's fault.
+        NotPassableError: when added, what cannot be a key; the adder's fault.
+    """
 
     __slots__ = ()
     _ocap_machinery: ClassVar[bool] = True
+    _ocap_kind: ClassVar[int] = SET
 
-    def provide(self, key: str, make: Callable[[], Any]) -> Any:
-        """The stored value; if there is none, what `make()` returns, stored now."""
-        if key not in self:
-            self[key] = make()
-        return self[key]
+    def __init__(self, *, durable: bool = False, key: type[_K] | None = None) -> None:
+        self._make(durable, *(() if key is None else (key,)))
 
-    def provide_map(self, key: str) -> MapStore[Any, Any]:
-        """The stored map; if there is none, an empty one, stored now.
+    @classmethod
+    def _from_iterable(cls, it: Any) -> Any:
+        return set(it)  # of `store | other` and the like: a plain set
+
+    def declare(self, key: Any = None) -> None:
+        """Check this type from now on; None takes anything. What is stored already is left as it is."""
+        self._declare((key,))
+
+    def __contains__(self, key: object) -> bool:
+        return self._get(key) is not None
+
+    def add(self, value: _K) -> None:
+        self._check(0, value)
+        self._write(value, _PRESENT)
+
+    def discard(self, value: _K) -> None:
+        self._remove(value)
+
+    def __len__(self) -> int:
+        return self._size()
+
+    def __iter__(self) -> Iterator[_K]:
+        return (self._key(key) for key, _ in self._scan())
+
+    def __reversed__(self) -> Iterator[_K]:
+        return (self._key(key) for key, _ in self._scan(reverse=True))
+
+    def range(self, low: _K | EllipsisType = ..., high: _K | EllipsisType = ...) -> Span[_K]:
+        """The members with low <= member < high; `...` for no bound. They sort by type first, then by value."""
+        return Span(self, bounds_of(low, high), self._read)
+
+    def prefix(self, start: Any) -> Span[_K]:
+        """The members that begin with `start`: a str, bytes, or a tuple, for members that are such.
 
         Raises:
-            TypeError: something else is stored under `key`; the caller's fault.
+            TypeError: `start` is none of these; the caller's fault.
         """
-        found = self.provide(key, lambda: MapStore(durable=True))
-        if not isinstance(found, MapStore):
-            raise TypeError(f"baggage[{key!r}] is a {type(found).__name__}, not a MapStore")
-        return found
+        return Span(self, prefix_bounds_of(start), self._read)
+
+    def clear(self) -> None:
+        """Remove every member, without loading any: their rows are deleted later, some at a time."""
+        self._clear()
+
+    def _read(self, key: bytes, _: bytes) -> _K:
+        return cast("_K", self._key(key))
 
 
-class _NeverStoredError(Exception):
-    """The key mentions an object without a name, so no row has it."""
+STORES: dict[int, type[Entries]] = {MAP: MapStore, SET: SetStore, WEAK_MAP: WeakMapStore, WEAK_SET: WeakSetStore}
 
 
-def _known_name(reference: Any) -> str:
-    vref = getattr(type(reference), "_ocap_vref", None) and reference._ocap_vref
-    if vref is None:
-        raise _NeverStoredError
-    return cast("str", vref)
+class _Keys(KeysView[_K]):
+    _mapping: MapStore[_K, Any]
+
+    def __reversed__(self) -> Iterator[_K]:
+        return reversed(self._mapping)
 
 
 class _Items(ItemsView[_K, _V]):
     _mapping: MapStore[_K, _V]
 
     def __iter__(self) -> Iterator[tuple[_K, _V]]:
-        return self._mapping._rows()
+        return iter(self._mapping.range().items())
+
+    def __reversed__(self) -> Iterator[tuple[_K, _V]]:
+        return reversed(self._mapping.range().items())
 
 
 class _Values(ValuesView[_V]):
     _mapping: MapStore[Any, _V]
 
     def __iter__(self) -> Iterator[_V]:
-        return (value for _, value in self._mapping._rows())
+        return iter(self._mapping.range().values())
+
+    def __reversed__(self) -> Iterator[_V]:
+        return reversed(self._mapping.range().values())

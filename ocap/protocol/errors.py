@@ -143,5 +143,13 @@ class StoreFailedError(StoreError):
 
 CROSSING: dict[str, type[Exception]] = {
     cls.__name__: cls
-    for cls in (ConfigError, NotPassableError, OversizeError, DisconnectedError, VatTerminatedError, ObjectGoneError, LaunchError)
+    for cls in (
+        ConfigError,
+        NotPassableError,
+        OversizeError,
+        DisconnectedError,
+        VatTerminatedError,
+        ObjectGoneError,
+        LaunchError,
+    )
 }

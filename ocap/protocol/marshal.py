@@ -205,10 +205,10 @@ class _Encoder:
         error_id = _text(error_id) if error_id is not None else None
         if isinstance(error, RemoteError):
             return cbor2.CBORTag(TAG_ERROR, [_text(error.name), _text(error.message), None, error_id])
-        name = _text(type(error).__name__)
+        name = passable_name(type(error)) or _text(type(error).__name__)
         message = _text(error)
         args: Sequence[Any] | None = None
-        if _error_class(name) is type(error):
+        if "." in name or _error_class(name) is type(error):
             mark = len(self.references)
             try:
                 args = self._items(error.args, depth + 1)
@@ -355,7 +355,7 @@ class Decoder:
             TAG_DECIMAL: _decimal,
             TAG_DATETIME: _datetime,
             TAG_UUID: _uuid,
-            TAG_ERROR: _decode_error,
+            TAG_ERROR: self._error,
             TAG_RECORD: self._record,
         }
 
@@ -400,6 +400,25 @@ class Decoder:
                 _refuse_simple(values)
                 return cls(*values)
         raise DecodeError("a malformed record")
+
+    def _error(self, content: Any, _: bool) -> Exception:
+        match content:
+            case [str(name), str(message), None | list() | tuple() as args, None | str() as error_id]:
+                pass
+            case _:
+                raise DecodeError("a malformed error")
+        cls = self._registry.find(name) if "." in name else _error_class(name)
+        if cls is not None and args is not None and issubclass(cls, Exception):
+            _refuse_simple(args)
+            try:
+                made: Exception = cls(*args)
+            except Exception:  # a constructor may refuse anything; the news still arrives
+                made = RemoteError(name.rpartition(".")[2], message, error_id)
+            else:
+                if error_id is not None:
+                    made.error_id = error_id  # type: ignore[attr-defined]  # noted on any exception
+            return made
+        return RemoteError(name.rpartition(".")[2], message, error_id)
 
 
 # A random item decoded after the body shows that the body had nothing behind it: cbor2's `loads`
@@ -516,23 +535,3 @@ def _uuid(content: Any, _: bool) -> UUID:
     if type(content) is not bytes:
         raise DecodeError("a malformed UUID")
     return UUID(bytes=content)
-
-
-def _decode_error(content: Any, _: bool) -> Exception:
-    match content:
-        case [str(name), str(message), None | list() | tuple() as args, None | str() as error_id]:
-            pass
-        case _:
-            raise DecodeError("a malformed error")
-    cls = _error_class(name)
-    if cls is not None and args is not None:
-        _refuse_simple(args)
-        try:
-            made = cls(*args)
-        except Exception:  # a constructor may refuse anything; the news still arrives
-            made = RemoteError(name, message, error_id)
-        else:
-            if error_id is not None:
-                made.error_id = error_id  # type: ignore[attr-defined]  # noted on any exception
-        return made
-    return RemoteError(name, message, error_id)

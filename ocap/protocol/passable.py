@@ -58,21 +58,31 @@ def vat_module_name(name: str, vat: str) -> str:
 
 
 def passable(cls: type[_T]) -> type[_T]:
-    """Let instances of a frozen attrs class pass between vats, field by field.
+    """Let instances of a frozen attrs class pass between vats, field by field, and exceptions with their args.
+
+    An exception that is not registered arrives as `RemoteError`. A registered one is made anew from
+    its args, which its constructor must take; where that fails it is a `RemoteError` too.
 
     Raises:
-        TypeError: the class is not a frozen attrs class (its author's fault): what passes is
-            copied, and a copy that could change would look like a shared object.
+        TypeError: the class is neither an exception nor a frozen attrs class (its author's fault): what
+            passes is copied, and a copy that could change would look like a shared object.
     """
-    if not attrs.has(cls) or not attrs.inspect(cls).is_frozen:
-        raise TypeError(f"@passable takes a frozen attrs class; put @attrs.frozen below it on {cls.__name__}")
-    if any(not field.init for field in attrs.fields(cls)):
-        raise TypeError(f"@passable: every field of {cls.__name__} must be an argument of its constructor")
+    if not issubclass(cls, Exception):
+        _check_is_frozen(cls)
     module, _, vat = cls.__module__.partition("@")
     name = f"{module}.{cls.__qualname__}"
     (_current[-1] if vat else SHARED).register(name, cls)
     setattr(cls, _NAME, name)
-    return cls  # type: ignore[return-value]  # attrs.has() narrowed it
+    return cls
+
+
+def _check_is_frozen(cls: type[Any]) -> None:
+    if not attrs.has(cls) or not attrs.inspect(cls).is_frozen:
+        raise TypeError(
+            f"@passable takes an exception or a frozen attrs class; put @attrs.frozen below it on {cls.__name__}"
+        )
+    if any(not field.init for field in attrs.fields(cls)):
+        raise TypeError(f"@passable: every field of {cls.__name__} must be an argument of its constructor")
 
 
 def passable_name(cls: type[Any]) -> str | None:

@@ -49,7 +49,8 @@ class Branch(Exo):
             self._complain(f"transfer {number} happens again")
         self.sent[number] = amount
         self.purse.balance -= amount
-        return await E(self.baggage["following"]).receive(number, amount)
+        following: Ref[Branch] = self.baggage["following"]
+        return await E(following).receive(number, amount)
 
     async def receive(self, number: int, amount: int) -> int:
         self.received[number] = self.received.get(number, 0) + 1

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
+from typing import Any
 
 import attrs
 
 from ocap.protocol import deliveries, syscalls
-from ocap.protocol.capdata import CapData
+from ocap.protocol.capdata import CapData, Settlement
 from tests.kernel.puppet import World, data, reference
 
-FORGED = ("", "o", "ko1", "o-999", "p-999", "o+0", "p+0/1", "o+٣", "o+-1", "o+01", "o-1x", "o+9999999999999999999", "\ud800", "x" * 9000)
+FORGED = (
+    "",
+    "o",
+    "ko1",
+    "o-999",
+    "p-999",
+    "o+0",
+    "p+0/1",
+    "o+٣",
+    "o+-1",
+    "o+01",
+    "o-1x",
+    "o+9999999999999999999",
+    "\ud800",
+    "x" * 9000,
+)
 
 
 def slots(rng: Random, names: list[str]) -> tuple[str, ...]:
@@ -26,7 +43,7 @@ class Puppeteer:
         self.naughty = naughty
         self.fuel = 60
         for name, vat in world.vats.items():
-            world.scripts[vat] = lambda delivery, name=name: self.react(name, delivery)
+            world.scripts[vat] = partial(self.react, name)
 
     def names(self, name: str) -> list[str]:
         vrefs = self.query("SELECT vref FROM clist WHERE vat = ? AND reachable ORDER BY vref", name)
@@ -43,7 +60,7 @@ class Puppeteer:
 
     def react(self, name: str, delivery: deliveries.Delivery) -> syscalls.Outcome:
         rng = self.rng
-        calls = list(self.world._subscriptions(self.world.vats[name], delivery))
+        calls: list[syscalls.Syscall] = list(self.world._subscriptions(self.world.vats[name], delivery))
         used: set[str] = set()
         for _ in range(rng.choice((0, 1, 1, 2, 4)) if self.fuel > 0 else 0):
             self.fuel -= 1
@@ -65,7 +82,10 @@ class Puppeteer:
         promises = [vref for vref in names if vref[0] == "p"]
         decided = [vref for vref in self.decided(name) if vref not in used]
         imports = [vref for vref in names if vref.startswith("o-")]
-        match rng.choice(("send",) * 6 + ("resolve", "resolve", "forward", "forward", "drop", "retire", "subscribe", "keep", "give up")):
+        match rng.choice(
+            ("send",) * 6
+            + ("resolve", "resolve", "forward", "forward", "drop", "retire", "subscribe", "keep", "give up")
+        ):
             case "send":
                 result = rng.choice((None, f"p+{self.fresh()}", *decided[:1]))
                 target = rng.choice(names)
@@ -110,7 +130,9 @@ class Puppeteer:
         return None
 
     def dropped(self, name: str) -> list[str]:
-        return self.query("SELECT vref FROM clist WHERE vat = ? AND vref GLOB 'o-*' AND NOT reachable ORDER BY vref", name)
+        return self.query(
+            "SELECT vref FROM clist WHERE vat = ? AND vref GLOB 'o-*' AND NOT reachable ORDER BY vref", name
+        )
 
     def crime(self, name: str) -> syscalls.Syscall:
         rng = self.rng
@@ -132,8 +154,8 @@ class Puppeteer:
         return self.counter
 
 
-def settle(vref: str, value: CapData, *, rejected: bool = False) -> syscalls.Settlement:
-    return syscalls.Settlement(vref, rejected, value)
+def settle(vref: str, value: CapData, *, rejected: bool = False) -> Settlement:
+    return Settlement(vref, rejected, value)
 
 
 def incoherences(world: World) -> list[str]:
@@ -169,7 +191,10 @@ def incoherences(world: World) -> list[str]:
     return found
 
 
-def _plain(row: object) -> object:
+def _plain(row: Any) -> Any:
     if not attrs.has(type(row)):
         return row
-    return {**attrs.asdict(row, filter=lambda it, _: it.name != "unit"), "subscribers": list(getattr(row, "subscribers", ()))}
+    return {
+        **attrs.asdict(row, filter=lambda it, _: it.name != "unit"),
+        "subscribers": list(getattr(row, "subscribers", ())),
+    }

@@ -21,7 +21,10 @@ from ocap.store.rowmap import MAPPINGS
 from ocap.store.sqlite import SqliteBackend
 from ocap.verify import verify_connection
 
-Script = Callable[[deliveries.Delivery], "Iterable[syscalls.Syscall] | syscalls.Outcome"]
+Seen = list[tuple[str, Any]]
+"""Deliveries, and by its name the vat that got each."""
+
+Script = Callable[[Any], "Iterable[syscalls.Syscall] | syscalls.Outcome"]
 
 
 class Slot(Remotable):
@@ -63,22 +66,29 @@ def _bootstrapped(delivery: deliveries.Delivery) -> Iterable[syscalls.Syscall]:
         yield resolve((delivery.result, data()))
 
 
-def messages(seen: Iterable[tuple[str, deliveries.Delivery]]) -> list[tuple[str, str]]:
+def messages(seen: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
     """The messages among deliveries: to whom, and which method."""
     return [(name, delivery.method) for name, delivery in seen if isinstance(delivery, deliveries.Message)]
 
 
-def told(seen: Iterable[tuple[str, deliveries.Delivery]], name: str) -> list[Settlement]:
+def told(seen: Iterable[tuple[str, Any]], name: str) -> list[Settlement]:
     """What `name` was notified of."""
     batches = [d.settlements for who, d in seen if who == name and isinstance(d, deliveries.Notify)]
     return [settlement for batch in batches for settlement in batch]
 
 
-def rejection(seen: Iterable[tuple[str, deliveries.Delivery]], name: str, vref: str) -> Any:
+def rejection(seen: Iterable[tuple[str, Any]], name: str, vref: str) -> Any:
     """What `name` was told `vref` was rejected with."""
     (settlement,) = [settlement for settlement in told(seen, name) if settlement.promise == vref]
     assert settlement.rejected
     return value_of(settlement.data)
+
+
+def host_kref(world: World, vref: str) -> str:
+    """What the host's `vref` names."""
+    row = world.core.state.clist(HOST).by_vref(vref)
+    assert row is not None
+    return row.kref
 
 
 worlds: list[World] = []
@@ -94,7 +104,7 @@ class World:
         self.core = Core(self.backend, traced=True)
         worlds.append(self)
         self.scripts: dict[str, Script] = {}
-        self.seen: list[tuple[str, deliveries.Delivery]] = []
+        self.seen: Seen = []
         self.effects: list[Effect] = []
         self.vats: dict[str, VatId] = {}
         if names:
@@ -108,7 +118,7 @@ class World:
     def on(self, name: str, script: Script) -> None:
         self.scripts[self.vats[name]] = script
 
-    def run(self, limit: int = 5000) -> list[tuple[str, deliveries.Delivery]]:
+    def run(self, limit: int = 5000) -> Seen:
         """Step until there is nothing to do; what was delivered meanwhile, by vat name."""
         start = len(self.seen)
         for _ in range(limit):
@@ -121,6 +131,14 @@ class World:
             raise AssertionError("does not come to rest")
         self.effects += self.core.commit()
         return self.seen[start:]
+
+    def step(self) -> Crank:
+        """One crank, which there must be."""
+        crank = self.core.next_crank()
+        assert crank is not None
+        if crank.vat is not None:
+            self.core.finish(crank, self.answer(crank))
+        return crank
 
     def answer(self, crank: Crank) -> syscalls.Outcome:
         assert crank.vat is not None
@@ -182,7 +200,7 @@ class World:
         """How many rows each table has."""
         return {name: len(rows) for name, rows in self.rows().items()}
 
-    def do(self, name: str, *calls: syscalls.Syscall) -> list[tuple[str, deliveries.Delivery]]:
+    def do(self, name: str, *calls: syscalls.Syscall) -> Seen:
         """Have a vat make syscalls, on the occasion of an empty message, and run to rest."""
         vat = self.vats[name]
         self.host(syscalls.Send(self.host_ref(vat), "poke", args()))
@@ -209,11 +227,11 @@ class World:
         assert root is not None
         return self.core.between_cranks(lambda: self.core.lifecycle.keeper(HOST).to_vat(root))
 
-    def kref(self, name: str, vref: str) -> str | None:
+    def kref(self, name: str, vref: str) -> Any:
         row = self.core.state.clist(self.vats[name]).by_vref(vref)
         return None if row is None else row.kref
 
-    def vref(self, name: str, kref: str) -> str | None:
+    def vref(self, name: str, kref: str) -> Any:
         row = self.core.state.clist(self.vats[name]).by_kref(kref)
         return None if row is None else row.vref
 
@@ -222,7 +240,7 @@ class World:
         self.do(owner, send(self.import_root(owner, to), "take", slots=(vref,)))
         kref = self.kref(owner, vref)
         assert kref is not None
-        found = self.vref(to, kref)
+        found: str | None = self.vref(to, kref)
         assert found is not None
         return found
 

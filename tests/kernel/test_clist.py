@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ocap.protocol import deliveries, syscalls
@@ -20,14 +22,14 @@ def counts(world: World, kref: str) -> tuple[int, int]:
     return row.reachable, row.recognizable
 
 
-def test_an_import_counts_for_both_and_an_export_for_neither(world):
+def test_an_import_counts_for_both_and_an_export_for_neither(world: World) -> None:
     world.introduce("a", "o+5", "b")
     assert (1, 1) == counts(world, world.kref("a", "o+5"))
     world.introduce("a", "o+5", "c")
     assert (2, 2) == counts(world, world.kref("a", "o+5"))
 
 
-def test_a_drop_leaves_it_recognised(world):
+def test_a_drop_leaves_it_recognised(world: World) -> None:
     there = world.introduce("a", "o+5", "b")
     kref = world.kref("a", "o+5")
     seen = world.do("b", syscalls.DropImports((there,)))
@@ -35,7 +37,7 @@ def test_a_drop_leaves_it_recognised(world):
     assert [("a", deliveries.DropExports(("o+5",)))] == seen
 
 
-def test_the_retirement_follows_when_nobody_recognises_it(world):
+def test_the_retirement_follows_when_nobody_recognises_it(world: World) -> None:
     there = world.introduce("a", "o+5", "b")
     world.do("b", syscalls.DropImports((there,)))
     seen = world.do("b", syscalls.RetireImports((there,)))
@@ -43,13 +45,13 @@ def test_the_retirement_follows_when_nobody_recognises_it(world):
     assert None is world.kref("a", "o+5") is world.kref("b", there)
 
 
-def test_an_import_dropped_and_retired_in_one_crank_is_gone(world):
+def test_an_import_dropped_and_retired_in_one_crank_is_gone(world: World) -> None:
     there = world.introduce("a", "o+5", "b")
     seen = world.do("b", syscalls.DropImports((there,)), syscalls.RetireImports((there,)))
     assert [("a", deliveries.DropExports(("o+5",))), ("a", deliveries.RetireExports(("o+5",)))] == seen
 
 
-def test_a_dropped_import_introduced_again_has_the_same_name_and_may_be_used(world):
+def test_a_dropped_import_introduced_again_has_the_same_name_and_may_be_used(world: World) -> None:
     there = world.introduce("a", "o+5", "b")
     world.do("b", syscalls.DropImports((there,)))
     assert there == world.introduce("a", "o+5", "b")
@@ -57,12 +59,14 @@ def test_a_dropped_import_introduced_again_has_the_same_name_and_may_be_used(wor
     assert [] == world.faults()
 
 
-def test_a_dropped_export_used_by_its_own_vat_is_reachable_again(world):
+def test_a_dropped_export_used_by_its_own_vat_is_reachable_again(world: World) -> None:
     there = world.introduce("a", "o+5", "b")
     kref = world.kref("a", "o+5")
     world.do("b", syscalls.DropImports((there,)))
     world.introduce("a", "o+5", "c")
-    assert world.core.state.clist(world.vats["a"]).by_kref(kref).reachable
+    entry = world.core.state.clist(world.vats["a"]).by_kref(kref)
+    assert entry is not None
+    assert entry.reachable
     assert (1, 2) == counts(world, kref)
 
 
@@ -89,7 +93,7 @@ def test_a_dropped_export_used_by_its_own_vat_is_reachable_again(world):
         "used after it was retired",
     ],
 )
-def test_an_illegal_order_of_an_import_is_a_fault(world, calls):
+def test_an_illegal_order_of_an_import_is_a_fault(world: World, calls: Any) -> None:
     there = world.introduce("a", "o+5", "b")
     world.do("b", *calls(there))
     assert 1 == len(world.faults())
@@ -97,19 +101,19 @@ def test_an_illegal_order_of_an_import_is_a_fault(world, calls):
 
 
 @pytest.mark.parametrize("call", [syscalls.RetireExports, syscalls.DropImports, syscalls.RetireImports])
-def test_an_export_that_others_reach_is_given_up_by_abandoning_only(world, call):
+def test_an_export_that_others_reach_is_given_up_by_abandoning_only(world: World, call: Any) -> None:
     world.introduce("a", "o+5", "b")
     world.do("a", call(("o+5",)))
     assert 1 == len(world.faults())
 
 
-def test_the_root_is_not_given_up(world):
+def test_the_root_is_not_given_up(world: World) -> None:
     for call in (syscalls.RetireExports, syscalls.AbandonExports):
         world.do("b", call(("o+0",)))
     assert 2 == len(world.faults())
 
 
-def test_an_export_retired_while_somebody_recognises_it_is_retired_there_too(world):
+def test_an_export_retired_while_somebody_recognises_it_is_retired_there_too(world: World) -> None:
     there = world.introduce("a", "o+5", "b")
     world.do("b", syscalls.DropImports((there,)))
     seen = world.do("a", syscalls.RetireExports(("o+5",)))
@@ -117,12 +121,12 @@ def test_an_export_retired_while_somebody_recognises_it_is_retired_there_too(wor
     assert None is world.kref("b", there)
 
 
-def test_a_new_export_that_goes_nowhere_is_retired_at_once(world):
+def test_a_new_export_that_goes_nowhere_is_retired_at_once(world: World) -> None:
     seen = world.do("a", send("o+0", "m", slots=("o+5",)))
     assert [deliveries.DropExports(("o+5",)), deliveries.RetireExports(("o+5",))] == [d for _, d in seen[1:]]
 
 
-def test_a_retired_export_named_again_is_another_object(world):
+def test_a_retired_export_named_again_is_another_object(world: World) -> None:
     there = world.introduce("a", "o+5", "b")
     first = world.kref("a", "o+5")
     world.do("b", syscalls.DropImports((there,)), syscalls.RetireImports((there,)))

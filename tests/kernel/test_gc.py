@@ -9,7 +9,7 @@ from ocap.kernel.lifecycle import TERMINATED
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.deliveries import DropExports, RetireExports, RetireImports
 from ocap.protocol.refs import HOST, VatId, sort_key
-from tests.kernel.puppet import World, args, data, resolve, send
+from tests.kernel.puppet import Seen, World, args, data, host_kref, resolve, send
 
 
 @pytest.fixture
@@ -19,25 +19,27 @@ def world() -> World:
     return world
 
 
-def let_go(world: World, name: str, vref: str) -> list[tuple[str, deliveries.Delivery]]:
+def let_go(world: World, name: str, vref: str) -> Seen:
     return world.do(name, syscalls.DropImports((vref,)), syscalls.RetireImports((vref,)))
 
 
-def test_the_first_of_two_importers_to_drop_is_of_no_interest(world):
+def test_the_first_of_two_importers_to_drop_is_of_no_interest(world: World) -> None:
     in_b, in_c = world.introduce("a", "o+5", "b"), world.introduce("a", "o+5", "c")
     assert [] == let_go(world, "b", in_b)
     assert [("a", DropExports(("o+5",))), ("a", RetireExports(("o+5",)))] == let_go(world, "c", in_c)
 
 
-def test_an_import_that_crosses_a_drop_keeps_the_object(world):
+def test_an_import_that_crosses_a_drop_keeps_the_object(world: World) -> None:
     in_b = world.introduce("a", "o+5", "b")
     seen = world.do("b", send(world.import_root("b", "c"), "take", slots=(in_b,)), syscalls.DropImports((in_b,)))
     assert [deliveries.Message] == [type(d) for _, d in seen]
     in_c = world.vref("c", world.kref("a", "o+5"))
-    assert [("a", DropExports(("o+5",)))] == world.do("c", syscalls.DropImports((in_c,)), syscalls.RetireImports((in_c,)))
+    assert [("a", DropExports(("o+5",)))] == world.do(
+        "c", syscalls.DropImports((in_c,)), syscalls.RetireImports((in_c,))
+    )
 
 
-def test_a_parked_message_holds_its_arguments(world):
+def test_a_parked_message_holds_its_arguments(world: World) -> None:
     in_b = world.introduce("a", "o+5", "b")
     world.do("b", send(world.import_root("b", "c"), "get", "p+1"), send("p+1", "m", slots=(in_b,)))
     assert [] == let_go(world, "b", in_b)
@@ -45,13 +47,12 @@ def test_a_parked_message_holds_its_arguments(world):
     assert [("a", DropExports(("o+5",))), ("a", RetireExports(("o+5",)))] == seen[:2]
 
 
-def test_exporting_again_takes_back_what_is_pending(world):
+def test_exporting_again_takes_back_what_is_pending(world: World) -> None:
     """Between the drop's crank and the GC crank the exporter sends the object out again."""
     in_b = world.introduce("a", "o+5", "b")
     world.host(syscalls.Send(world.host_ref(world.vats["b"]), "go", args()))
     world.on("b", lambda d: [syscalls.DropImports((in_b,)), syscalls.RetireImports((in_b,))] if _is(d, "go") else [])
-    crank = world.core.next_crank()
-    world.core.finish(crank, world.answer(crank))
+    world.step()
     kref, a = world.kref("a", "o+5"), world.vats["a"]
     assert [(a, "drop_export", kref), (a, "retire_export", kref)] == world.rows()["gc_actions"]
     world.core.between_cranks(lambda: world.core.counts.incref(kref))  # somebody reaches it again
@@ -61,16 +62,18 @@ def test_exporting_again_takes_back_what_is_pending(world):
     assert [DropExports(("o+5",)), RetireExports(("o+5",))] == [d for _, d in world.run()]
 
 
-def test_an_object_reached_again_after_its_drop_is_not_retired(world):
+def test_an_object_reached_again_after_its_drop_is_not_retired(world: World) -> None:
     in_b = world.introduce("a", "o+5", "b")
     # Told that nobody reaches it, a sends it out again in the very crank.
-    world.on("a", lambda d: [send(world.import_root("a", "c"), "take", slots=("o+5",))] if isinstance(d, DropExports) else [])
+    world.on(
+        "a", lambda d: [send(world.import_root("a", "c"), "take", slots=("o+5",))] if isinstance(d, DropExports) else []
+    )
     seen = let_go(world, "b", in_b)
     assert [DropExports, deliveries.Message] == [type(d) for _, d in seen]
     assert (1, 1) == _counts(world, world.kref("a", "o+5"))
 
 
-def test_batches_come_by_vat_in_numeric_order_drops_before_retirements():
+def test_batches_come_by_vat_in_numeric_order_drops_before_retirements() -> None:
     world = World("abcdefghijkl")
     world.run()
     owners = "bjkl"  # v2, v10, v11, v12
@@ -82,12 +85,14 @@ def test_batches_come_by_vat_in_numeric_order_drops_before_retirements():
     assert expected == seen
 
 
-def test_references_sort_by_kind_and_number():
-    assert ["host", "ko2", "ko10", "kp1", "v2", "v10"] == sorted(["v10", "kp1", "ko10", "v2", "host", "ko2"], key=sort_key)
+def test_references_sort_by_kind_and_number() -> None:
+    assert ["host", "ko2", "ko10", "kp1", "v2", "v10"] == sorted(
+        ["v10", "kp1", "ko10", "v2", "host", "ko2"], key=sort_key
+    )
 
 
 class TestOrphans:
-    def test_an_unreachable_orphan_is_retired_where_it_is_recognised(self, world):
+    def test_an_unreachable_orphan_is_retired_where_it_is_recognised(self, world: World) -> None:
         in_b, in_c = world.introduce("a", "o+5", "b"), world.introduce("a", "o+5", "c")
         kref = world.kref("a", "o+5")
         world.do("b", syscalls.DropImports((in_b,)))
@@ -96,22 +101,24 @@ class TestOrphans:
         assert [("c", RetireImports((in_c,)))] == [x for x in world.seen if isinstance(x[1], RetireImports)][-1:]
         assert None is world.core.state.objects.get(kref)
 
-    def test_dropping_an_abandoned_object_tells_its_old_owner_nothing(self, world):
+    def test_dropping_an_abandoned_object_tells_its_old_owner_nothing(self, world: World) -> None:
         in_b = world.introduce("a", "o+5", "b")
         world.do("a", syscalls.AbandonExports(("o+5",)))
         assert [] == let_go(world, "b", in_b)
         assert 0 == len([row for row in world.rows()["objects"] if row[1] is None])
 
-    def test_an_importer_that_retires_before_it_is_told_does_no_harm(self, world):
+    def test_an_importer_that_retires_before_it_is_told_does_no_harm(self, world: World) -> None:
         """Its syscalls of a crank begun before the orphan became unreachable may cross the news."""
-        in_host = world.core.between_cranks(lambda: world.core.lifecycle.keeper(HOST).to_vat(_export(world, "a", "o+5")))
+        in_host = world.core.between_cranks(
+            lambda: world.core.lifecycle.keeper(HOST).to_vat(_export(world, "a", "o+5"))
+        )
         world.do("a", syscalls.AbandonExports(("o+5",)))
         world.host(syscalls.DropImports((in_host,)))
         world.host(syscalls.RetireImports((in_host,)))
         world.run()
         assert 0 == len([row for row in world.rows()["objects"] if row[1] is None])
 
-    def test_an_importer_that_dies_before_it_is_told_does_no_harm(self, world):
+    def test_an_importer_that_dies_before_it_is_told_does_no_harm(self, world: World) -> None:
         in_b = world.introduce("a", "o+5", "b")
         kref = world.kref("a", "o+5")
         world.do("b", syscalls.DropImports((in_b,)))
@@ -119,7 +126,9 @@ class TestOrphans:
 
         def change() -> None:
             keeper = lifecycle.keeper(world.vats["a"])
-            keeper.orphan(keeper.clist.by_kref(kref), world.core.state.objects[kref], "for the test")
+            entry = keeper.clist.by_kref(kref)
+            assert entry is not None
+            keeper.orphan(entry, world.core.state.objects[kref], "for the test")
             world.core.counts.settle_accounts()
             lifecycle.terminate(world.core.state.vats[world.vats["b"]], TERMINATED)
 
@@ -128,23 +137,36 @@ class TestOrphans:
         assert None is world.core.state.objects.get(kref)
         assert None is world.core.state.vats.get(world.vats["b"])
 
+    def test_an_importer_that_is_dead_already_is_told_nothing(self, world: World) -> None:
+        in_b, in_c = world.introduce("a", "o+5", "b"), world.introduce("a", "o+5", "c")
+        world.do("b", syscalls.DropImports((in_b,)))
+        world.do("a", syscalls.AbandonExports(("o+5",)))
+        world.host(syscalls.Send(world.host_ref(world.vats["c"]), "go", args()))
+        world.on("c", lambda d: [syscalls.DropImports((in_c,))] if _is(d, "go") else [])
+        lifecycle = world.core.lifecycle
+        world.core.between_cranks(lambda: lifecycle.terminate(world.core.state.vats[world.vats["b"]], TERMINATED))
+        crank = world.core._queue_crank()  # before the cleanup of b had its turn
+        assert crank is not None
+        world.core.finish(crank, world.answer(crank))
+        assert [world.vats["c"]] == [row[0] for row in world.rows()["gc_actions"]]
+
 
 class TestHost:
-    def test_the_host_is_told_of_its_exports(self, world):
+    def test_the_host_is_told_of_its_exports(self, world: World) -> None:
         world.host(send(world.host_ref(world.vats["a"]), "take", slots=("o+5",)))
         world.run()
-        in_a = world.vref("a", world.core.state.clist(HOST).by_vref("o+5").kref)
+        in_a = world.vref("a", host_kref(world, "o+5"))
         let_go(world, "a", in_a)
         told = [type(d) for d in world.host_deliveries() if isinstance(d, DropExports | RetireExports)]
         assert [DropExports, RetireExports] == told
 
-    def test_a_vat_is_told_what_the_host_drops(self, world):
+    def test_a_vat_is_told_what_the_host_drops(self, world: World) -> None:
         vref = world.core.between_cranks(lambda: world.core.lifecycle.keeper(HOST).to_vat(_export(world, "a", "o+5")))
         world.host(syscalls.DropImports((vref,)), syscalls.RetireImports((vref,)))
         assert [DropExports, RetireExports] == [type(d) for _, d in world.run()]
 
 
-def test_a_vat_that_does_not_run_is_not_started_to_be_told(world):
+def test_a_vat_that_does_not_run_is_not_started_to_be_told(world: World) -> None:
     in_b = world.introduce("a", "o+d1/1", "b")
     a = world.vats["a"]
     world.core.between_cranks(lambda: world.core.lose(a, "for the test"))
@@ -153,7 +175,7 @@ def test_a_vat_that_does_not_run_is_not_started_to_be_told(world):
     assert [deliveries.StartVat, DropExports, RetireExports] == [type(d) for _, d in seen]
 
 
-def test_stale_news_of_a_vat_that_does_not_run_is_forgotten(world):
+def test_stale_news_of_a_vat_that_does_not_run_is_forgotten(world: World) -> None:
     in_b = world.introduce("a", "o+5", "b")
     world.core.between_cranks(lambda: world.core.running.discard(world.vats["a"]))
     let_go(world, "b", in_b)
@@ -163,14 +185,13 @@ def test_stale_news_of_a_vat_that_does_not_run_is_forgotten(world):
     assert 0 == world.count()["gc_actions"]
 
 
-def test_negated_news_does_not_stop_later_news(world):
+def test_negated_news_does_not_stop_later_news(world: World) -> None:
     """A crank that is undone brings stale actions back: a later one about the same object must still be told."""
     in_b = world.introduce("a", "o+5", "b")
     kref = world.kref("a", "o+5")
     world.on("b", lambda d: [syscalls.DropImports((in_b,)), syscalls.RetireImports((in_b,))] if _is(d, "go") else [])
     world.host(syscalls.Send(world.host_ref(world.vats["b"]), "go", args()))
-    crank = world.core.next_crank()
-    world.core.finish(crank, world.answer(crank))
+    world.step()
     world.core.between_cranks(lambda: world.core.counts.incref(kref))
     world.host(syscalls.Send(world.host_ref(world.vats["c"]), "crime", args()))
     world.on("c", lambda d: [send("o-999")] if _is(d, "crime") else [])
@@ -179,7 +200,7 @@ def test_negated_news_does_not_stop_later_news(world):
     assert [DropExports, RetireExports] == [type(d) for _, d in world.run()]
 
 
-def test_importers_are_all_who_hold_it(world):
+def test_importers_are_all_who_hold_it(world: World) -> None:
     kref = _export(world, "a", "o+5")
     world.core.between_cranks(lambda: world.core.counts.incref(kref))
     world.core.state.write()
@@ -205,12 +226,12 @@ def _counts(world: World, kref: str) -> tuple[int, int]:
     return row.reachable, row.recognizable
 
 
-def test_a_gc_crank_has_its_number_and_no_item(world):
+def test_a_gc_crank_has_its_number_and_no_item(world: World) -> None:
     in_b = world.introduce("a", "o+5", "b")
     world.host(syscalls.Send(world.host_ref(world.vats["b"]), "go", args()))
     world.on("b", lambda d: [syscalls.DropImports((in_b,))] if _is(d, "go") else [])
-    crank = world.core.next_crank()
-    world.core.finish(crank, world.answer(crank))
+    crank = world.step()
     found = world.core.next_crank()
+    assert found is not None
     assert Crank(crank.number + 1, 0, VatId("v1"), DropExports(("o+5",)), None) == found
     world.core.finish(found, syscalls.Outcome())

@@ -19,12 +19,20 @@ from typing import Any
 from attrs import define, field
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ocap.kernel.lifecycle import TERMINATED
 from ocap.protocol import deliveries, syscalls
-from ocap.protocol.capdata import CapData
+from ocap.protocol.capdata import CapData, Settlement
 from ocap.protocol.refs import is_promise_vref, is_vat_allocated
+from tests.kernel import puppet
 from tests.kernel.fuzz import incoherences
 from tests.kernel.puppet import World, data, reference
 
@@ -85,7 +93,8 @@ class Model(RuleBasedStateMachine):
         self.roots = {name: Thing(name, durable=True) for name in NAMES}
         self.letters: dict[str, Letter] = {}
         self.expected: list[tuple[str, str]] = []
-        self.told: set[tuple[str, int]] = set()
+        self.fallen: list[Thing] = []  # targets of dead letters
+        self.poked: set[str] = set()  # whose root the host holds
         self.numbers = 0
         for name in NAMES:
             self.vats[name].names["o+0"] = self.roots[name]
@@ -98,8 +107,6 @@ class Model(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "world"):
             self.world.backend.close()
-            from tests.kernel import puppet
-
             puppet.worlds.clear()
 
     # ---- what a vat hears -----------------------------------------------------------------------
@@ -186,9 +193,8 @@ class Model(RuleBasedStateMachine):
 
     def do(self, name: str, *calls: syscalls.Syscall) -> None:
         """The vat makes syscalls; then the kernel comes to rest."""
-        vat = self.vats[name]
-        if not vat.runs:
-            self.begin_again(name)
+        self.vats[name].runs = True
+        self.poked.add(name)
         self.world.do(name, *calls)
         for _ in range(20):  # a delivery may have named promises to subscribe to
             new = {other: self.subscriptions(other, it) for other, it in self.vats.items() if it.alive and it.runs}
@@ -196,18 +202,16 @@ class Model(RuleBasedStateMachine):
                 break
             for other, them in new.items():
                 if them:
+                    self.poked.add(other)
                     self.world.do(other, *them)
         assert [] == self.expected
-
-    def begin_again(self, name: str) -> None:
-        self.vats[name].runs = True
 
     def fresh(self, vat: Vat, kind: str) -> str:
         self.numbers += 1
         return f"{kind}+{self.numbers}"
 
-    def pick(self, data_: st.DataObject, options: list[Any]) -> Any:
-        return data_.draw(st.sampled_from(options)) if options else None
+    def pick(self, draw: st.DataObject, options: list[Any]) -> Any:
+        return draw.draw(st.sampled_from(options)) if options else None
 
     def living(self) -> list[str]:
         return [name for name, vat in self.vats.items() if vat.alive]
@@ -316,7 +320,7 @@ class Model(RuleBasedStateMachine):
         del vat.names[vref]
         vat.subscribed.discard(vref)
         self.settle(pledge, (single, things), rejected=rejected)
-        self.do(name, syscalls.Resolve((syscalls.Settlement(vref, rejected, value),)))
+        self.do(name, syscalls.Resolve((Settlement(vref, rejected, value),)))
 
     @precondition(lambda self: self.deciders())
     @rule(draw=st.data())
@@ -388,15 +392,14 @@ class Model(RuleBasedStateMachine):
         name = self.pick(draw, self.living())
         if name is None or self.world.core.state.vats[self.world.vats[name]].faults >= 2:
             return
-        dead = self.roots[name]
-        self.fallen = [*getattr(self, "fallen", []), dead]  # the dead letter holds its target
+        self.fallen.append(self.roots[name])
         self.disconnect(name)
         self.do(name, syscalls.Send("o-999", "crime", data()))
         self.vats[name].runs = False
 
     @rule(draw=st.data())
     def terminate(self, draw: st.DataObject) -> None:
-        if len(self.living()) < 2 or not draw.draw(st.integers(0, 3)) == 0:
+        if len(self.living()) < 2 or draw.draw(st.integers(0, 3)):
             return
         name = self.pick(draw, self.living())
         vat = self.vats[name]
@@ -415,6 +418,7 @@ class Model(RuleBasedStateMachine):
     @rule(crash=st.booleans())
     def restart(self, crash: bool) -> None:
         self.world.restart(crash=crash)
+        self.poked.clear()
         for name in self.living():
             if self.vats[name].runs:
                 self.disconnect(name)
@@ -443,7 +447,8 @@ class Model(RuleBasedStateMachine):
         return list(found.values())
 
     def starts(self) -> Iterator[Any]:
-        yield from getattr(self, "fallen", [])
+        yield from self.fallen
+        yield from (self.roots[name] for name in self.poked)
         for name, vat in self.vats.items():
             if vat.alive:
                 yield self.roots[name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,12 +37,12 @@ def drop_all(world: World) -> None:
         for name, vat in world.vats.items():
             query = """SELECT vref, reachable FROM clist WHERE vat = ? AND vref GLOB 'o-*'
                 AND kref NOT IN (SELECT root FROM vats WHERE root IS NOT NULL)"""
-            rows = world.backend._db.execute(query, (vat,)).fetchall()
+            rows: list[Any] = world.backend._db.execute(query, (vat,)).fetchall()
             held = tuple(vref for vref, reachable in rows if reachable)
             world.do(name, syscalls.DropImports(held), syscalls.RetireImports(tuple(vref for vref, _ in rows)))
 
 
-def test_a_question_and_its_answer():
+def test_a_question_and_its_answer() -> None:
     world, before = baseline()
     for _ in range(20):
         world.do("a", send(world.import_root("a", "b"), "get", "p+1", slots=("o+5", "p+2")), resolve(("p+2", data(1))))
@@ -49,11 +51,13 @@ def test_a_question_and_its_answer():
     assert before == sizes(world)
 
 
-def test_pipelines_forwards_and_rejections():
+def test_pipelines_forwards_and_rejections() -> None:
     world, before = baseline()
     for n in range(10):
         asked_b = world.import_root("a", "b")
-        world.do("a", send(asked_b, "get", "p+1"), send("p+1", "next", "p+2", slots=("o+5",)), send("p+2", "last", "p+3"))
+        world.do(
+            "a", send(asked_b, "get", "p+1"), send("p+1", "next", "p+2", slots=("o+5",)), send("p+2", "last", "p+3")
+        )
         answer = world.asked("b")
         world.do("b", send(world.import_root("b", "c"), "get", "p+1", slots=("o+6",)), syscalls.Forward(answer, "p+1"))
         value = (data(ValueError("no"), slots=("o+7",)), True) if n % 2 else (data(7), False)
@@ -62,16 +66,20 @@ def test_pipelines_forwards_and_rejections():
     assert before == sizes(world)
 
 
-def test_messages_splatted_while_parked():
+def test_messages_splatted_while_parked() -> None:
     world, before = baseline("ab")
     for _ in range(10):
-        world.do("a", send(world.import_root("a", "b"), "get", "p+1"), *(send("p+1", "m", slots=("o+5", "p+1")) for _ in range(5)))
+        world.do(
+            "a",
+            send(world.import_root("a", "b"), "get", "p+1"),
+            *(send("p+1", "m", slots=("o+5", "p+1")) for _ in range(5)),
+        )
         world.do("b", resolve((world.asked("b"), data("no object"))))
     drop_all(world)
     assert before == sizes(world)
 
 
-def test_a_fault_leaves_its_dead_letter_and_no_more():
+def test_a_fault_leaves_its_dead_letter_and_no_more() -> None:
     world, before = baseline()
     world.do("a", send(world.import_root("a", "b"), "get", "p+1", slots=("o+5",)))
     world.do("b", send("o-999"))
@@ -85,7 +93,7 @@ def test_a_fault_leaves_its_dead_letter_and_no_more():
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32))
-def test_random_traffic(seed):
+def test_random_traffic(seed: int) -> None:
     world, before = baseline()
     puppeteer = Puppeteer(world, seed, naughty=0)
     for name in "abcabc":
@@ -105,7 +113,7 @@ def test_random_traffic(seed):
         assert before == after, seed
 
 
-def test_dead_letters_keep_what_they_name():
+def test_dead_letters_keep_what_they_name() -> None:
     world, _ = baseline("ab")
     there = world.introduce("a", "o+5", "b")
     world.on("b", lambda d: [send("o-999")] if isinstance(d, deliveries.Message) else [])

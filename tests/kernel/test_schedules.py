@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -98,7 +100,7 @@ class Schedule:
 
     def resume(self) -> None:
         for row in self.rows("suspended"):
-            self.world.core.between_cranks(lambda row=row: self.world.core.lifecycle.resume(row))
+            self.world.core.between_cranks(partial(self.world.core.lifecycle.resume, row))
 
     def lose(self) -> None:
         row = self.some("live", 0.3)
@@ -106,11 +108,13 @@ class Schedule:
             self.world.core.between_cranks(lambda: self.world.core.lose(row.id, "its worker died"))
 
 
-SEEDS = [int(os.environ["OCAP_SEED"])] if "OCAP_SEED" in os.environ else range(int(os.environ.get("OCAP_SCHEDULES", "20")))
+SEEDS = (
+    [int(os.environ["OCAP_SEED"])] if "OCAP_SEED" in os.environ else range(int(os.environ.get("OCAP_SCHEDULES", "20")))
+)
 
 
 @pytest.mark.parametrize("first", SEEDS[:: max(1, len(SEEDS) // 20)])
-def test_nothing_breaks_the_books(first):
+def test_nothing_breaks_the_books(first: Any) -> None:
     for seed in SEEDS[SEEDS.index(first) : SEEDS.index(first) + max(1, len(SEEDS) // 20)]:
         try:
             Schedule(seed).run()

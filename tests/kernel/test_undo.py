@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,13 +37,14 @@ def busy(seed: int) -> tuple[World, Puppeteer]:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), calls=st.integers(0, 12), written=st.booleans())
-def test_an_abandoned_crank_leaves_no_trace(seed, calls, written):
+def test_an_abandoned_crank_leaves_no_trace(seed: int, calls: int, written: bool) -> None:
     world, puppeteer = busy(seed)
     before = world.rows(without=["counters"])
     crank = world.core.next_crank()
     if crank is None or crank.vat is None:
         return
-    keeper, used = world.core.lifecycle.keeper(crank.vat), set()
+    keeper = world.core.lifecycle.keeper(crank.vat)
+    used: set[str] = set()
     name = next(name for name, vat in world.vats.items() if vat == crank.vat)
     for _ in range(calls):
         made = puppeteer.call(name, used)
@@ -56,7 +59,7 @@ def test_an_abandoned_crank_leaves_no_trace(seed, calls, written):
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), calls=st.integers(0, 8))
-def test_a_crank_that_faults_late_differs_by_its_fault_only(seed, calls):
+def test_a_crank_that_faults_late_differs_by_its_fault_only(seed: int, calls: int) -> None:
     """Two worlds with one history: in one a vat first does much, then breaks a rule, in the other it only breaks it."""
     outcomes = []
     for legal in (calls, 0):
@@ -67,19 +70,21 @@ def test_a_crank_that_faults_late_differs_by_its_fault_only(seed, calls):
         name = next(name for name, vat in world.vats.items() if vat == crank.vat)
         used: set[str] = set()
         made = [puppeteer.call(name, used) for _ in range(legal)]
-        world.core.finish(crank, syscalls.Outcome((*filter(None, made), send("o-999")), ((b"k", b"v"),)))
+        world.core.finish(
+            crank, syscalls.Outcome((*[it for it in made if it is not None], send("o-999")), ((b"k", b"v"),))
+        )
         assert [] == incoherences(world)
         outcomes.append(world.rows(without=["counters"]))
     first, second = (_unnumbered(rows) for rows in outcomes)
     assert first == second
 
 
-def _unnumbered(rows: dict[str, list[tuple]]) -> dict[str, list[tuple]]:
+def _unnumbered(rows: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
     """Without the sequence numbers of the queue: they are not given back."""
     return {**rows, "queue": [row[1:] for row in sorted(rows["queue"])]}
 
 
-def test_a_change_from_outside_that_raises_is_undone():
+def test_a_change_from_outside_that_raises_is_undone() -> None:
     world, _ = busy(7)
     before = world.rows(without=["counters"])
     with pytest.raises(VatFault):
@@ -92,7 +97,7 @@ def test_a_change_from_outside_that_raises_is_undone():
 
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_memory_and_store_agree_after_any_crank(seed):
+def test_memory_and_store_agree_after_any_crank(seed: int) -> None:
     world, puppeteer = busy(seed)
     puppeteer.naughty, puppeteer.fuel = 0.1, 30
     for _ in range(60):

@@ -19,19 +19,19 @@ class _File(apsw.VFSFile):
         self._fault = fault
         super().__init__(_USUAL, name, flags)
 
-    def xWrite(self, data: bytes, offset: int) -> None:
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - apsw calls it so
         self._fault("write")
         super().xWrite(data, offset)
 
-    def xSync(self, flags: int) -> None:
+    def xSync(self, flags: int) -> None:  # noqa: N802 - apsw calls it so
         self._fault("sync")
         super().xSync(flags)
 
-    def xTruncate(self, size: int) -> None:
+    def xTruncate(self, size: int) -> None:  # noqa: N802 - apsw calls it so
         self._fault("truncate")
         super().xTruncate(size)
 
-    def xRead(self, amount: int, offset: int) -> bytes:
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - apsw calls it so
         self._fault("read")
         return super().xRead(amount, offset)
 
@@ -41,7 +41,7 @@ class _Vfs(apsw.VFS):
         self._fault = fault
         super().__init__("faulty", _USUAL, makedefault=True)
 
-    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
+    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - apsw calls it so
         self._fault("open")
         return _File(self._fault, name, flags)
 

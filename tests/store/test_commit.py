@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from ocap.protocol import syscalls
 from ocap.protocol.errors import StoreFailedError
+from ocap.protocol.refs import VatId
 from ocap.store.sqlite import SqliteBackend
 from ocap.verify import verify
 from tests.kernel.puppet import World, args, messages
@@ -29,8 +31,10 @@ def say(world: World, method: str) -> None:
 def waiting(path: Path) -> list[str]:
     """What the store says is still to be done, by its methods."""
     world = World("", path=path)
-    found = [row[0] for row in world.backend._db.execute("SELECT method FROM queue WHERE method IS NOT NULL ORDER BY seq")]
-    world.vats["a"] = "v1"
+    found = [
+        row[0] for row in world.backend._db.execute("SELECT method FROM queue WHERE method IS NOT NULL ORDER BY seq")
+    ]
+    world.vats["a"] = VatId("v1")
     assert [("a", method) for method in found] == messages(world.run())
     assert [] == world.verify()
     world.backend.close()
@@ -45,7 +49,7 @@ def waiting(path: Path) -> list[str]:
         ("sync", apsw.IOError, "nothing after the last commit was kept"),
     ],
 )
-def test_a_disk_that_refuses_leaves_the_last_commit(path, kind, error, text):
+def test_a_disk_that_refuses_leaves_the_last_commit(path: Path, kind: Any, error: Any, text: Any) -> None:
     fault = Countdown(kind, error)
     with faulty(fault):
         world = World("a", backend=SqliteBackend(path))
@@ -63,7 +67,7 @@ def test_a_disk_that_refuses_leaves_the_last_commit(path, kind, error, text):
     assert ["kept"] == waiting(path)
 
 
-def test_a_disk_that_cannot_be_read_is_said_to_be(path):
+def test_a_disk_that_cannot_be_read_is_said_to_be(path: Path) -> None:
     world = World("a", path=path)
     world.run()
     world.backend.close()
@@ -77,12 +81,8 @@ def test_a_disk_that_cannot_be_read_is_said_to_be(path):
         world.backend.close()
 
 
-class _Dead(BaseException):
-    """Never raised: the process is gone before."""
-
-
 @pytest.mark.parametrize("kind", ["write", "sync", "truncate"])
-def test_a_process_that_dies_at_any_operation_leaves_a_commit(path, kind):
+def test_a_process_that_dies_at_any_operation_leaves_a_commit(path: Path, kind: Any) -> None:
     """The child dies just before its n-th operation, for each n until it lives to the end."""
     for passes in range(200):
         target = path.with_name(f"{kind}{passes}.db")
@@ -109,7 +109,7 @@ def _child(path: Path, kind: str, passes: int) -> None:
                 if self.seen > self.passes:
                     os._exit(9)
 
-    fault = Death(kind, _Dead, passes=passes)
+    fault = Death(kind, apsw.IOError, passes=passes)
     try:
         with faulty(fault):
             world = World("a", backend=SqliteBackend(path))
@@ -127,7 +127,7 @@ def _child(path: Path, kind: str, passes: int) -> None:
         os._exit(1)
 
 
-def test_what_was_written_but_not_committed_goes_with_the_process(path):
+def test_what_was_written_but_not_committed_goes_with_the_process(path: Path) -> None:
     child = os.fork()
     if child == 0:
         world = World("a", path=path)
@@ -142,7 +142,7 @@ def test_what_was_written_but_not_committed_goes_with_the_process(path):
     assert ["kept"] == waiting(path)
 
 
-def test_closing_without_a_commit_keeps_nothing(path):
+def test_closing_without_a_commit_keeps_nothing(path: Path) -> None:
     world = World("a", path=path)
     world.run()
     say(world, "lost")

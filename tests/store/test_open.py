@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -32,45 +33,45 @@ def refused(path: Path, kind: type[Exception], text: str) -> None:
     assert before == (path.read_bytes() if path.is_file() else None)
 
 
-def test_a_new_file_is_made_and_marked(path):
+def test_a_new_file_is_made_and_marked(path: Path) -> None:
     SqliteBackend(path).close()
     db = open_read_only(path)
     assert (APPLICATION_ID, VERSION, "wal") == tuple(map(db.pragma, ("application_id", "user_version", "journal_mode")))
     db.close()
 
 
-def test_an_empty_file_is_a_new_one(path):
+def test_an_empty_file_is_a_new_one(path: Path) -> None:
     path.touch()
     SqliteBackend(path).close()
 
 
 @pytest.mark.parametrize(("durability", "level"), [("power", 2), ("process", 1), ("none", 0)])
-def test_durability_is_what_sqlite_calls_synchronous(path, durability, level):
+def test_durability_is_what_sqlite_calls_synchronous(path: Path, durability: Any, level: Any) -> None:
     backend = SqliteBackend(path, durability)
     assert level == backend._db.pragma("synchronous")
     backend.close()
 
 
-def test_text_is_refused(path):
+def test_text_is_refused(path: Path) -> None:
     path.write_text("Dear diary, " * 1000)
     refused(path, NotOurStoreError, "not a database at all")
 
 
-def test_somebody_elses_database_is_refused(path):
+def test_somebody_elses_database_is_refused(path: Path) -> None:
     db = apsw.Connection(str(path))
     db.execute("CREATE TABLE diary (entry)")
     db.close()
     refused(path, NotOurStoreError, "not a database of this program")
 
 
-def test_somebody_elses_empty_database_is_refused(path):
+def test_somebody_elses_empty_database_is_refused(path: Path) -> None:
     db = apsw.Connection(str(path))
     db.pragma("application_id", 42)
     db.close()
     refused(path, NotOurStoreError, "not a database of this program")
 
 
-def test_a_newer_version_is_refused(path):
+def test_a_newer_version_is_refused(path: Path) -> None:
     SqliteBackend(path).close()
     db = apsw.Connection(str(path))
     db.pragma("user_version", VERSION + 1)
@@ -78,7 +79,7 @@ def test_a_newer_version_is_refused(path):
     refused(path, StoreVersionError, "newer version")
 
 
-def test_a_version_no_migration_starts_from_is_refused(path):
+def test_a_version_no_migration_starts_from_is_refused(path: Path) -> None:
     SqliteBackend(path).close()
     db = apsw.Connection(str(path))
     db.pragma("user_version", 0)
@@ -86,30 +87,30 @@ def test_a_version_no_migration_starts_from_is_refused(path):
     refused(path, StoreVersionError, "too old")
 
 
-def test_a_folder_is_refused(tmp_path):
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, StoreError, "cannot be opened")
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "absent" / "kernel.db", StoreError, "cannot be opened")
 
 
 class TestLock:
-    def test_a_second_kernel_in_this_process_is_refused(self, path):
+    def test_a_second_kernel_in_this_process_is_refused(self, path: Path) -> None:
         first = SqliteBackend(path)
         with pytest.raises(StoreInUseError, match="stop it first"):
             SqliteBackend(path)
         first.close()
         SqliteBackend(path).close()
 
-    def test_a_second_kernel_in_another_process_is_refused(self, path):
+    def test_a_second_kernel_in_another_process_is_refused(self, path: Path) -> None:
         first = SqliteBackend(path)
         code = f"from ocap.store.sqlite import SqliteBackend; SqliteBackend({str(path)!r})"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert "StoreInUseError" in done.stderr
         first.close()
 
-    def test_the_lock_goes_with_the_process_that_held_it(self, path):
+    def test_the_lock_goes_with_the_process_that_held_it(self, path: Path) -> None:
         child = os.fork()
         if child == 0:
             SqliteBackend(path)
@@ -117,13 +118,13 @@ class TestLock:
         os.waitpid(child, 0)
         SqliteBackend(path).close()
 
-    def test_a_failed_opening_leaves_no_lock(self, path):
+    def test_a_failed_opening_leaves_no_lock(self, path: Path) -> None:
         path.write_text("Dear diary, " * 1000)
         refused(path, NotOurStoreError, "not a database")
         path.unlink()
         SqliteBackend(path).close()
 
-    def test_a_reader_does_not_need_it(self, path):
+    def test_a_reader_does_not_need_it(self, path: Path) -> None:
         world = World("a", path=path)
         world.run()
         reader = open_read_only(path)
@@ -141,19 +142,19 @@ class TestReadOnly:
     def empty(self, path: Path) -> None:
         path.touch()
 
-    def test_a_folder_that_cannot_be_written(self, path):
+    def test_a_folder_that_cannot_be_written(self, path: Path) -> None:
         fault = Countdown("write", apsw.ReadOnlyError)
         fault.armed = True
         with faulty(fault):
             refused(path, StoreError, "read-only")
 
-    def test_a_file_that_cannot_be_opened(self, path):
+    def test_a_file_that_cannot_be_opened(self, path: Path) -> None:
         fault = Countdown("open", apsw.CantOpenError)
         fault.armed = True
         with faulty(fault):
             refused(path, StoreError, "cannot be opened")
 
-    def test_a_disk_that_fails_while_it_is_made(self, path):
+    def test_a_disk_that_fails_while_it_is_made(self, path: Path) -> None:
         fault = Countdown("write", apsw.IOError)
         fault.armed = True
         with faulty(fault):

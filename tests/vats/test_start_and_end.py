@@ -90,7 +90,7 @@ def _sent(powers: Any, parameters: Any, baggage: Any) -> Exo:
     ("build_root_object", "text"),
     [
         (lambda *_: 3, "returned a int, not an Exo"),
-        (lambda *_: Thing(name="x"), "must not be durable"),
+        (lambda *_: Thing(name="x"), "must live on the heap"),
         (_unsettled, "did not settle"),
         (_raising, "raised ValueError: bad parameter"),
         (_raising, "test_start_and_end.py, line "),

@@ -10,10 +10,8 @@ import pytest
 
 from ocap.kernel.core import FAULT_LIMIT
 from ocap.protocol import syscalls
-from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import NotOurStoreError, StoreError, StoreVersionError
-from ocap.protocol.refs import HOST
-from ocap.store.schema import TABLES
+from ocap.protocol.refs import HOST, Vref
 from ocap.verify import RULES, Problem, verify, verify_connection
 from tests.kernel.puppet import World, args, data, messages, reference, resolve, send
 
@@ -49,15 +47,14 @@ def rich(world: World) -> None:
     world.on("b", lambda d: [resolve((to_b, reference("o+6")))] if messages([("", d)]) else [])
     world.host(send(world.host_ref(world.vats["b"]), "now"))  # leaves a notify in the run queue
     world.host(send(world.host_ref(world.vats["a"]), "then", "p+1"))
-    crank = core.next_crank()
-    core.finish(crank, world.answer(crank))
+    world.step()
     world.effects += core.commit()
 
 
 def provide(world: World) -> None:
     state = world.core.state
     kref = state.new_object(HOST)
-    state.clist(HOST).add(kref, "o+d1/1")
+    state.clist(HOST).add(kref, Vref("o+d1/1"))
     world.core.counts.incref(kref)
     state.services.insert("timer", kref)
 
@@ -130,9 +127,15 @@ CORRUPTIONS: list[tuple[str, str]] = [
     ("V6", "UPDATE clist SET vref = 'o+44' WHERE vat = 'v2' AND vref = 'o+0'"),
     ("V7", "INSERT INTO promises VALUES ('kp1000', 'fulfilled', NULL, NULL, 0, x'f6', '')"),
     ("V7", "INSERT INTO objects VALUES ('ko1000', NULL, 0, 0, 'why')"),
-    ("V7", "INSERT INTO objects VALUES ('ko1000', 'v1', 0, 0, NULL); INSERT INTO clist VALUES ('v1', 'ko1000', 'o+70', 1, 0, 0)"),
+    (
+        "V7",
+        "INSERT INTO objects VALUES ('ko1000', 'v1', 0, 0, NULL); INSERT INTO clist VALUES ('v1', 'ko1000', 'o+70', 1, 0, 0)",
+    ),
     ("V7", "DELETE FROM gc_actions WHERE kind = 'drop_export'"),
-    ("V7", f"UPDATE clist SET reachable = 0 WHERE kref = {ORPHAN}; UPDATE objects SET reachable = 0 WHERE kref = {ORPHAN}"),
+    (
+        "V7",
+        f"UPDATE clist SET reachable = 0 WHERE kref = {ORPHAN}; UPDATE objects SET reachable = 0 WHERE kref = {ORPHAN}",
+    ),
     ("V8", "INSERT INTO gc_actions VALUES ('v3', 'retire_import', 'ko3')"),
     ("V8", "UPDATE gc_actions SET vat = 'v1'"),
     ("V8", "UPDATE vats SET state = 'terminated' WHERE id = 'v3'"),
@@ -149,8 +152,8 @@ CORRUPTIONS: list[tuple[str, str]] = [
     ("V10", f"UPDATE promises SET target = kref WHERE kref = {FORWARDED}"),
     (
         "V10",
-        f"UPDATE promises SET state = 'forwarded', decider = NULL, target = {FORWARDED} "
-        f"WHERE kref = (SELECT target FROM promises WHERE state = 'forwarded')",
+        f"""UPDATE promises SET state = 'forwarded', decider = NULL, target = {FORWARDED}
+        WHERE kref = (SELECT target FROM promises WHERE state = 'forwarded')""",
     ),
     ("V11", f"INSERT INTO subscribers VALUES ({UNRESOLVED}, 99, 'v5')"),
     ("V11", "DELETE FROM subscribers WHERE subscriber GLOB 'kp*'"),
@@ -208,12 +211,12 @@ def found_after(db: apsw.Connection, script: str) -> list[Problem]:
         db.execute("ROLLBACK")
 
 
-def test_a_healthy_store_has_no_findings(store):
+def test_a_healthy_store_has_no_findings(store: apsw.Connection) -> None:
     assert [] == list(map(str, verify_connection(store)))
 
 
 @pytest.mark.parametrize(("rule", "script"), CORRUPTIONS, ids=[f"{rule} {script[:70]}" for rule, script in CORRUPTIONS])
-def test_a_corruption_is_found_by_its_rule(store, rule, script):
+def test_a_corruption_is_found_by_its_rule(store: apsw.Connection, rule: str, script: str) -> None:
     found = found_after(store, script)
     assert rule in {problem.rule for problem in found}
     for problem in found:
@@ -221,20 +224,20 @@ def test_a_corruption_is_found_by_its_rule(store, rule, script):
         assert "\n" not in str(problem)
 
 
-def test_verifying_changes_nothing(store):
+def test_verifying_changes_nothing(store: apsw.Connection) -> None:
     before = store.execute("SELECT count(*) FROM temp.sqlite_schema").fetchall(), store.total_changes()
     verify_connection(store)
     assert before[0] == store.execute("SELECT count(*) FROM temp.sqlite_schema").fetchall()
     assert not store.in_transaction
 
 
-def test_every_rule_is_tested_and_says_what_it_asserts():
+def test_every_rule_is_tested_and_says_what_it_asserts() -> None:
     assert {number for number, _ in RULES} == {rule for rule, _ in CORRUPTIONS}
     assert all(rule.__doc__ for _, rule in RULES)
     assert 40 <= len(CORRUPTIONS)
 
 
-def test_a_wrong_count_comes_with_its_holders(store):
+def test_a_wrong_count_comes_with_its_holders(store: apsw.Connection) -> None:
     (problem,) = found_after(store, "UPDATE objects SET recognizable = recognizable + 1 WHERE kref = 'ko2'")
     assert ("V2", "ko2") == (problem.rule, problem.key)
     assert "clist " in problem.expected
@@ -242,7 +245,7 @@ def test_a_wrong_count_comes_with_its_holders(store):
 
 
 class TestFiles:
-    def test_a_store_in_use_is_verified_as_of_its_last_commit(self, tmp_path: Path):
+    def test_a_store_in_use_is_verified_as_of_its_last_commit(self, tmp_path: Path) -> None:
         path = tmp_path / "kernel.db"
         world = World("abcdef", path=path)
         rich(world)
@@ -253,7 +256,7 @@ class TestFiles:
         world.backend.close()
         assert [] == verify(path)
 
-    def test_a_corrupted_file_is_a_finding(self, tmp_path: Path):
+    def test_a_corrupted_file_is_a_finding(self, tmp_path: Path) -> None:
         path = tmp_path / "kernel.db"
         world = World("abcdef", path=path)
         world.run()
@@ -264,7 +267,7 @@ class TestFiles:
         path.write_bytes(raw)
         assert "V19" in {problem.rule for problem in verify(path)}
 
-    def test_what_is_no_store_is_refused(self, tmp_path: Path):
+    def test_what_is_no_store_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "text").write_text("not a database, but long enough to have a header " * 10)
         (tmp_path / "empty").touch()
         other = apsw.Connection(str(tmp_path / "other"))
@@ -277,7 +280,7 @@ class TestFiles:
             verify(tmp_path / "absent")
         assert ["empty", "other", "text"] == sorted(it.name for it in tmp_path.iterdir())
 
-    def test_another_version_is_refused(self, tmp_path: Path):
+    def test_another_version_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "kernel.db"
         World("a", path=path).backend.close()
         for version in (0, 2):
@@ -286,5 +289,3 @@ class TestFiles:
             db.close()
             with pytest.raises(StoreVersionError, match="layout"):
                 verify(path)
-
-
