@@ -86,30 +86,35 @@ class _Search:
     def _roots(self, kref: str) -> Iterator[str]:
         for vat, name in self._db.execute("SELECT id, name FROM vats WHERE root = ?", (kref,)):
             yield f"it is the root of {vat} {name}"
-        for vat, name in self._db.execute(f"SELECT id, name FROM vats WHERE {_IN.format('parameter_slots')}", (kref,)):
+        for vat, name in self._db.execute(_PARAMETERS, (kref,)):
             yield f"the parameters of {vat} {name}"
         for (service,) in self._db.execute("SELECT name FROM services WHERE kref = ?", (kref,)):
             yield f"it is the service {service}"
         for cluster, name in self._db.execute("SELECT id, name FROM subclusters WHERE result = ?", (kref,)):
             yield f"the result of subcluster {cluster} {name}"
-        query = f"SELECT number, method FROM dead_letters WHERE target = ?1 OR {_IN.format('slots')}"
-        for number, method in self._db.execute(query, (kref,)):
+        for number, method in self._db.execute(_DEAD_LETTERS, (kref,)):
             yield f"dead letter {number}, {method}"
 
     def _queued(self, kref: str) -> Iterator[str]:
-        query = f"""SELECT seq, place, kind, method, target, result FROM queue
-                    WHERE target = ?1 OR result = ?1 OR {_IN.format("slots")} ORDER BY seq"""
-        for seq, place, kind, method, target, result in self._db.execute(query, (kref,)):
+        for seq, place, kind, method, target, result in self._db.execute(_ITEMS, (kref,)):
             where = f"parked at {place}" if place else "in the run queue"
             role = "target" if target == kref else "result" if result == kref else "argument"
             yield f"item {seq} {where}: {kind} {method or ''}, as its {role}".replace(" ,", ",")
 
     def _promises(self, kref: str) -> Iterator[tuple[str, str]]:
-        for promise, state in self._db.execute(f"SELECT kref, state FROM promises WHERE {_IN.format('slots')}", (kref,)):
+        for promise, state in self._db.execute(_SETTLED, (kref,)):
             yield str(promise), f"what {promise} was {state} with"
         for (promise,) in self._db.execute("SELECT kref FROM promises WHERE target = ?", (kref,)):
             yield str(promise), f"{promise} follows it"
 
 
-_IN = "(' ' || {} || ' ') LIKE '% ' || ?1 || ' %'"
-"""Whether a list of krefs separated by spaces has one of them."""
+# Whether a list of krefs separated by spaces has one of them.
+_PARAMETERS = "SELECT id, name FROM vats WHERE (' ' || parameter_slots || ' ') LIKE '% ' || ?1 || ' %'"
+_HAS_SLOT = "(' ' || slots || ' ') LIKE '% ' || ?1 || ' %'"
+_SETTLED = "SELECT kref, state FROM promises WHERE " + _HAS_SLOT  # noqa: S608 - constants
+_DEAD_LETTERS = "SELECT number, method FROM dead_letters WHERE target = ?1 OR " + _HAS_SLOT  # noqa: S608 - constants
+_ITEMS = (
+    "SELECT seq, place, kind, method, target, result FROM queue WHERE target = ?1 OR result = ?1 OR "  # noqa: S608 - constants
+    + _HAS_SLOT
+    + " ORDER BY seq"
+)

@@ -24,25 +24,12 @@ from ocap.kernel.vat import VatFault
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData, Settlement
 from ocap.protocol.errors import DecodeError, KernelClosedError, NotPassableError, ObjectGoneError, OcapError
-from ocap.protocol.marshal import Decoder, Remotable, encode
+from ocap.protocol.marshal import Decoder, encode
 from ocap.protocol.refs import HOST, Vref, is_vat_allocated, promise_export
 
 logger = logging.getLogger("ocap.host")
 
 Submit = Callable[[Callable[[], None]], None]
-
-
-class Exported(Remotable):
-    """A service of the host, as a value that passes."""
-
-    __slots__ = ("kref", "name")
-
-    def __init__(self, name: str, kref: str) -> None:
-        self.name = name
-        self.kref = kref
-
-    def _interface_name(self) -> str:  # type: ignore[override]  # one name each, not one a class
-        return self.name
 
 
 class Endpoint:
@@ -51,12 +38,16 @@ class Endpoint:
     Args:
         core: the kernel core, touched only inside what is submitted.
         submit: has a change applied between cranks.
+        after_commit: has something done once all changes so far are committed.
         serve: starts answering a message to a service; called with the delivery.
     """
 
-    def __init__(self, core: Core, submit: Submit, serve: Callable[[deliveries.Message], None]) -> None:
+    def __init__(
+        self, core: Core, submit: Submit, after_commit: Submit, serve: Callable[[deliveries.Message], None]
+    ) -> None:
         self.core = core
         self._submit = submit
+        self._after_commit = after_commit
         self._serve = serve
         self._refs: weakref.WeakValueDictionary[str, HostRef] = weakref.WeakValueDictionary()
         self._dropped: deque[str] = deque()
@@ -119,6 +110,8 @@ class Endpoint:
         """
         self._check_open()
         body, references = encode_call(args, kwargs)
+        for reference in references:
+            self._check_ours(reference)
         promise = self.new_promise() if wants_result else None
         self._submit(lambda: self._send(target, method, body, references, promise))
         return promise
@@ -128,6 +121,12 @@ class Endpoint:
         promise = HostPromise(self)
         self._waiting.add(promise)
         return promise
+
+    def _check_ours(self, reference: Any) -> None:
+        if not isinstance(reference, HostRef | HostPromise):
+            raise NotPassableError("", f"a {type(reference).__name__} lives in no vat; provide it as a service")
+        if reference._endpoint is not self:
+            raise NotPassableError("", f"{reference!r} belongs to another kernel, or to an earlier run of this one")
 
     def _check_open(self) -> None:
         if self.is_closed:
@@ -225,12 +224,22 @@ class Endpoint:
                 (call,) = batch.resolves()
             self.core.host_syscalls([call])
 
+        def tell() -> None:
+            own = self._promises.pop(kref, None)
+            if own is not None:  # the host waits for its own answer
+                if isinstance(value, HostPromise):
+                    value.tell(own)
+                else:
+                    self.settle(own, *((None, value) if rejected else (value,)))
+
         def apply() -> None:
             try:
                 self.core.between_cranks(change)
             except (OcapError, VatFault) as error:
                 logger.warning("an answer could not be given: %s", error)
                 self.resolve(kref, _plain(error), rejected=True)
+            else:
+                self._after_commit(tell)
 
         self._submit(apply)
 
@@ -300,11 +309,8 @@ class _Batch:
         return tuple([self._slot(reference) for reference in references])
 
     def _slot(self, reference: Any) -> str:
-        if isinstance(reference, HostRef | Exported):
-            return self._endpoint.vref(reference)
-        if not isinstance(reference, HostPromise):
-            raise NotPassableError("", f"a {type(reference).__name__} lives in no vat; provide it as a service")
-        if not reference.is_settled:
+        self._endpoint._check_ours(reference)
+        if isinstance(reference, HostRef) or not reference.is_settled:
             return self._endpoint.vref(reference)
         vref = self._vrefs.get(reference)
         if vref is None:

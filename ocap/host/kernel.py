@@ -73,7 +73,7 @@ class Kernel:
             self.observe(log)
         self._scheduler = Scheduler(self._core, self._release)
         self._heap = Heap(lambda: self._scheduler.cranks, lambda: len(self._core.running))
-        self._endpoint = Endpoint(self._core, self._scheduler.submit, self._serve)
+        self._endpoint = Endpoint(self._core, self._scheduler.submit, self._scheduler.after_commit, self._serve)
         self._endpoint.is_closed = True
         self._services = Services(self._endpoint)
         self._nursery_manager: Any = None

@@ -47,13 +47,14 @@ class HostPromise(PromiseLike):
     What it settles to is durable by then: nothing is told before it is committed.
     """
 
-    __slots__ = ("__weakref__", "_endpoint", "_error", "_settled", "_value", "kref")
+    __slots__ = ("__weakref__", "_endpoint", "_error", "_followers", "_settled", "_value", "kref")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._settled: trio.Event | None = None
         self._value: Any = _PENDING
         self._error: BaseException | None = None
+        self._followers: list[HostPromise] = []
         self.kref: str | None = None
 
     @property
@@ -66,6 +67,16 @@ class HostPromise(PromiseLike):
         self._value, self._error = value, error
         if self._settled is not None:
             self._settled.set()
+        for follower in self._followers:
+            self.tell(follower)
+        self._followers.clear()
+
+    def tell(self, follower: HostPromise) -> None:
+        """Settle `follower` as this one is, now or when it is."""
+        if self.is_settled:
+            self._endpoint.settle(follower, self._value, self._error)
+        else:
+            self._followers.append(follower)
 
     def result(self) -> Any:
         """The value, or raise the error, of a settled promise."""

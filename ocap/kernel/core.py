@@ -177,7 +177,7 @@ class Core:
             self._fault(crank, keeper.row, fault, outcome)
             return
         if leave is not None and leave.is_failure:
-            self._exit(crank, keeper, leave)
+            self._exit(crank, keeper)
             return
         for kernel_side, vat_side in zip(trace or (), outcome.syscalls, strict=False):
             self._outbox.append(Event(crank.number, crank.cause, "syscall", crank.vat, kernel_side, vat_side))
@@ -207,7 +207,7 @@ class Core:
 
     # ---- choosing work ------------------------------------------------------------------------
 
-    def _begin(self, cause: int) -> int:
+    def _begin(self) -> int:
         number = self.state.next_number("crank")
         self._promises.cause = number
         return number
@@ -246,13 +246,14 @@ class Core:
             while self.cycles.to_reap and not self.cycles.is_under_way:
                 self.collector.schedule_reap(self.cycles.to_reap.pop())
         if work is None:
-            self.state.keep()  # stale actions are gone
-            return None
-        return self._deliver(self._begin(0), 0, *work)
+            if self.state.journal.is_empty:
+                return None
+            return self._over(self._begin(), 0)  # all that was due was stale, and that is recorded
+        return self._deliver(self._begin(), 0, *work)
 
     def _cleanup_crank(self) -> Crank | None:
         for vat in self.lifecycle.dying:
-            number = self._begin(0)
+            number = self._begin()
             self.lifecycle.clean_up(vat)
             return self._over(number, 0)
         return None
@@ -264,7 +265,7 @@ class Core:
         while self._to_disconnect:
             row = self.state.vats.get(self._to_disconnect.pop())
             if row is not None:
-                number = self._begin(0)
+                number = self._begin()
                 self._disconnect(row)
                 return self._over(number, 0)
         return None
@@ -297,13 +298,15 @@ class Core:
             if promise.kref == item.result:
                 return self._splat(item, CYCLE)  # it waits for its own answer
             if promise.data is None:
-                number = self._begin(item.cause)
+                number = self._begin()
                 self.state.queue.park(promise.kref)
                 return self._over(number, item.cause)
             if promise.state == "rejected":
                 return self._splat(item, promise.data)
             if not promise.data.is_single_reference() or is_promise_kref(promise.data.slots[0]):
-                error = TypeError(f"cannot send {item.method}: the promise settled to data, and only objects have methods")
+                error = TypeError(
+                    f"cannot send {item.method}: the promise settled to data, and only objects have methods"
+                )
                 return self._splat(item, encode_error(error))
             target = promise.data.slots[0]
         row = self.state.objects[target]
@@ -313,12 +316,12 @@ class Core:
         if vat.state == "terminated":
             return self._splat(item, TERMINATED)
         if vat.state == "suspended":
-            number = self._begin(item.cause)
+            number = self._begin()
             self.state.queue.park(vat.id)
             return self._over(number, item.cause)
         if vat.id not in self.running:
             return self._restart_crank(vat, item.cause)
-        number = self._begin(item.cause)
+        number = self._begin()
         self.state.queue.pop()
         kernel_side = deliveries.Message(target, item.method, item.args, item.result)
         delivery = self.lifecycle.keeper(vat.id).message(target, item)
@@ -329,12 +332,12 @@ class Core:
         row = self.state.vats.get(item.vat)
         if row is not None and row.state == "live" and row.id not in self.running:
             if not row.ended:
-                number = self._begin(item.cause)
+                number = self._begin()
                 self._disconnect(row)
                 return self._over(number, item.cause)
             if self.state.clist(row.id).by_kref(item.promise) is not None:
                 return self._restart_crank(row, item.cause)  # to be told what it kept a name for
-        number = self._begin(item.cause)
+        number = self._begin()
         if row is not None and row.state == "suspended":
             self.state.queue.park(row.id)
             return self._over(number, item.cause)
@@ -351,14 +354,14 @@ class Core:
     def _create_crank(self, item: CreateVat) -> Crank:
         row = self.state.vats.get(item.vat)
         if row is None or row.state != "new":
-            number = self._begin(item.cause)
+            number = self._begin()
             self.state.queue.pop()
             return self._over(number, item.cause)
         return self._restart_crank(row, item.cause, item)
 
     def _restart_crank(self, row: VatRow, cause: int, item: CreateVat | None = None) -> Crank:
         """Build the vat's next incarnation. What needs it stays at the head of the queue."""
-        number = self._begin(cause)
+        number = self._begin()
         if item is not None:
             self.state.queue.pop()
         self._disconnect(row)
@@ -371,7 +374,7 @@ class Core:
         return self._deliver(number, cause, row.id, kernel_side, delivery, item)
 
     def _terminate_crank(self, item: TerminateVat) -> Crank:
-        number = self._begin(item.cause)
+        number = self._begin()
         self.state.queue.pop()
         row = self.state.vats.get(item.vat)
         if row is not None and row.state != "terminated":
@@ -407,7 +410,7 @@ class Core:
 
     def _splat(self, item: Send, error: CapData) -> Crank:
         """A message that cannot be delivered answers itself."""
-        number = self._begin(item.cause)
+        number = self._begin()
         self.state.queue.pop()
         self._reject_result(item, error)
         self._release(item)
@@ -425,7 +428,7 @@ class Core:
         self.state.rollback()
         del self._outbox[self._mark :]
         self._discard_worker(vat)
-        number = self._begin(crank.cause)
+        number = self._begin()
         self._outbox.append(Event(number, crank.cause, "fault", vat, vat_side=crank.delivery, text=reason))
         self._complain(crank, outcome)
         row = self.state.vats[vat]
@@ -456,12 +459,12 @@ class Core:
         if item.result is not None:
             self.counts.decref(item.result)
 
-    def _exit(self, crank: Crank, keeper: VatKeeper, leave: syscalls.Exit) -> None:
+    def _exit(self, crank: Crank, keeper: VatKeeper) -> None:
         """The vat gives up: what it did in this crank is undone, and the message fails with it."""
         vat = keeper.row.id
         self.state.rollback()
         del self._outbox[self._mark :]
-        number = self._begin(crank.cause)
+        number = self._begin()
         if isinstance(crank.item, Send | Notify | CreateVat):
             self.state.queue.pop()
         match crank.item:
@@ -494,4 +497,3 @@ def _check_checkpoint(outcome: syscalls.Outcome) -> None:
     size = sum(len(key) + len(value or b"") for key, value in outcome.checkpoint)
     if size > MAX_CRANK_BYTES:
         raise VatFault(f"wrote {size} bytes to its store in one crank, over the limit of {MAX_CRANK_BYTES}")
-

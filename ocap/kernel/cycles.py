@@ -67,7 +67,7 @@ class CycleSearch:
             if vat in running:
                 return VatId(vat), deliveries.ReportEdges(), deliveries.ReportEdges()
         if self._asked:
-            self._judge(keeper)
+            self._judge()
         while self._garbage:
             vat = next(iter(self._garbage))
             taken = self._take(keeper(vat)) if vat in running else []
@@ -91,7 +91,7 @@ class CycleSearch:
                 if row is not None:
                     self._edges[row.kref] = krefs
 
-    def _judge(self, keeper: Keepers) -> None:
+    def _judge(self) -> None:
         """Everything is reported: find what no root leads to."""
         state = self._state
         state.write()
@@ -110,7 +110,9 @@ class CycleSearch:
                 waiting.extend(self._edges.get(kref, ()))
         self._garbage = {}
         for vat in self._asked:
-            lost = [kref for kref in backend.clist_rows(vat, "exports", -1) if kref in self._edges and kref not in reached]
+            lost = [
+                kref for kref in backend.clist_rows(vat, "exports", -1) if kref in self._edges and kref not in reached
+            ]
             if lost:
                 self._garbage[vat] = dict.fromkeys(sorted(lost, key=sort_key))
         self.to_reap = list(self._asked) if self._garbage else []

@@ -1,5 +1,8 @@
-"""What the core wants done outside, in order. The ring holds all of it back until the commit
-that covers the crank it came from: nothing a crank did is seen before it is durable."""
+"""What the core wants done outside, in order.
+
+The ring holds all of it back until the commit that covers the crank it came from: nothing a crank
+did is seen before it is durable.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Garbage collection, the kernel's half: telling vats what others no longer reach, and asking
-them what they no longer reach themselves.
+"""Garbage collection, the kernel's half.
+
+It tells vats what others no longer reach, and asks them what they no longer reach themselves.
 
 Owns the queue of vats to be reaped, and takes actions from the set in `gc_actions`.
 

@@ -21,7 +21,9 @@ KINDS: tuple[GcKind, ...] = ("drop_export", "retire_export", "retire_import")
 class GcActions:
     """What vats are to be told: a set of (vat, kind, kref), by vat and kind."""
 
-    def __init__(self, journal: Journal, rows: Table[GcKey, bool], load: Callable[[str], list[tuple[str, str]]]) -> None:
+    def __init__(
+        self, journal: Journal, rows: Table[GcKey, bool], load: Callable[[str], list[tuple[str, str]]]
+    ) -> None:
         self._journal = journal
         self._rows = rows
         self._load = load

@@ -25,6 +25,11 @@ class Journal:
         self.unit = 1
         self._undo: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has changed in this unit of work."""
+        return not self._undo
+
     def note(self, inverse: Callable[..., Any], *args: Any) -> None:
         """Remember that `inverse(*args)` takes the change about to be made back."""
         self._undo.append((inverse, args))

@@ -24,7 +24,17 @@ from ocap.kernel.vat import VatKeeper
 from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import DisconnectedError, LaunchError, VatTerminatedError
 from ocap.protocol.marshal import Remotable, encode, encode_error
-from ocap.protocol.refs import HOST, ROOT, Kref, SubclusterId, VatId, is_durable, is_promise_kref, is_vat_allocated, sort_key
+from ocap.protocol.refs import (
+    HOST,
+    ROOT,
+    Kref,
+    SubclusterId,
+    VatId,
+    is_durable,
+    is_promise_kref,
+    is_vat_allocated,
+    sort_key,
+)
 
 CLEANUP_BUDGET = 500
 """Rows of a dead vat that one crank removes."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections import deque
 from collections.abc import Callable
+
 from attrs import frozen
 
 from ocap.kernel.items import Item

@@ -1,5 +1,6 @@
-"""The kernel's view of one vat: it translates between the vat's names and the kernel's, and
-handles the vat's syscalls.
+"""The kernel's view of one vat.
+
+It translates between the vat's names and the kernel's, and handles the vat's syscalls.
 
 Owns the clist of one vat. Every check of authority is here and raises `VatFault`: whatever a vat
 names, it can only hurt itself.

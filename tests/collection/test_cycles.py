@@ -172,7 +172,7 @@ def test_a_message_during_the_search_saves_its_target(live: Live) -> None:
     live.ask("a", "let_go")
     live.collect()
     assert live.objects() == 2
-    links = [kref for kref in live.backend.clist_rows(live.id_of("b"), "exports", -1)][1:]
+    links = live.backend.clist_rows(live.id_of("b"), "exports", -1)[1:]
     live.core.cycles.start(live.core.running)
     assert live.ask_kref(links[0], "hops", 4) == 0
     assert live.ask_kref(links[0], "hops", 4) == 0
