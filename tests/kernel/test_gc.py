@@ -56,6 +56,9 @@ def test_exporting_again_takes_back_what_is_pending(world: World) -> None:
     kref, a = world.kref("a", "o+5"), world.vats["a"]
     assert [(a, "drop_export", kref), (a, "retire_export", kref)] == world.rows()["gc_actions"]
     world.core.between_cranks(lambda: world.core.counts.incref(kref))  # somebody reaches it again
+    crank = world.core.next_crank()
+    assert crank is not None
+    assert (None, None) == (crank.vat, crank.delivery), "nobody is told, and that is a crank"
     assert None is world.core.next_crank()
     assert [] == world.rows()["gc_actions"]
     world.core.between_cranks(lambda: world.core.counts.decref(kref))
