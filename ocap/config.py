@@ -143,15 +143,19 @@ def check_config(config: ClusterConfig, services: Mapping[str, Any]) -> ClusterC
     Raises:
         ConfigError: with the path to what is wrong.
     """
-    if not isinstance(config, ClusterConfig):
-        raise ConfigError("", f"expected a ClusterConfig, not {type(config).__name__}")
+    _is(config, ClusterConfig, "")
+    _is(config.name, str, "name")
+    _is(config.vats, Mapping, "vats")
     if not config.vats:
         raise ConfigError("vats", "at least one vat is needed")
     for name, vat in config.vats.items():
-        if not isinstance(vat, VatConfig):
-            raise ConfigError(f"vats.{name}", f"expected a VatConfig, not {type(vat).__name__}")
+        _is(name, str, f"vats.{name!r}")
+        _is(vat, VatConfig, f"vats.{name}")
     if config.bootstrap not in config.vats:
         raise ConfigError("bootstrap", f"there is no vat {config.bootstrap!r}; there are: {', '.join(config.vats)}")
+    if isinstance(config.services, str):
+        raise ConfigError("services", "expected several names, not one str")
+    _is(config.services, Sequence, "services")
     for service in config.services:
         if service not in services:
             known = ", ".join(sorted(services)) or "none"
@@ -160,7 +164,14 @@ def check_config(config: ClusterConfig, services: Mapping[str, Any]) -> ClusterC
     return ClusterConfig(config.bootstrap, checked, tuple(config.services), config.name)
 
 
+def _is(value: Any, kind: type[Any], where: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(where, f"expected a {kind.__name__}, not {type(value).__name__}")
+
+
 def _check_vat(vat: VatConfig, where: str) -> VatConfig:
+    _is(vat.source, str, f"{where}.source")
+    _is(vat.parameters, Mapping, f"{where}.parameters")
     try:
         encode(dict(vat.parameters))
     except NotPassableError as error:

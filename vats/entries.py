@@ -102,7 +102,10 @@ class Entries(Remotable):
             raise TypeError(f"{self._label()}: {('key', 'value')[index]}{complaint}")
 
     def _label(self) -> str:
-        names = ", ".join(getattr(h, "__name__", None) or str(h).replace("typing.", "") for h in self._hints)
+        names = ", ".join(
+            h.__name__ if isinstance(h, type) and not typing.get_args(h) else str(h).rpartition("typing.")[2]
+            for h in self._hints
+        )
         return f"{type(self).__name__}[{names}]" if names else type(self).__name__
 
     def _declared(self, value: Any) -> Any:

@@ -206,7 +206,8 @@ def prefix_bounds_of(start: Any) -> tuple[bytes, bytes]:
     if not isinstance(start, str | bytes | tuple):
         raise TypeError(f"keys begin with a str, bytes or a tuple, not with a {type(start).__name__}")
     encoded = encode_key(start, _name_in_bound)[: -len(_END)]
-    return encoded, after_prefix(encoded)
+    # Behind a whole member comes a tag; what goes on in \xff is an escape, of a longer member.
+    return encoded, encoded + b"\xff" if isinstance(start, tuple) else after_prefix(encoded)
 
 
 def _name_in_bound(reference: Any) -> str:

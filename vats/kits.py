@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import wraps
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, NoReturn, TypeVar, dataclass_transform, overload
 from weakref import ref
 
 from vats import running
@@ -103,7 +103,7 @@ class facet(Generic[_F]):  # noqa: N801 - reads as `property` does
             return self
         return instance._ocap_facet(self._name, self._cls)
 
-    def __set__(self, instance: Any, value: Any) -> NoReturn:
+    def __set__(self, instance: Any, value: Never) -> NoReturn:
         raise AttributeError(f"{type(instance).__name__}.{self._name}: a facet cannot be replaced")
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from ocap.protocol.errors import OcapError
 from ocap.protocol.passable import SHARED, Registry, loading_into, vat_module_name
 from vats.liveslots import BuildRootObject
+
+
+@lru_cache(maxsize=128)
+def _compiled(text: bytes, path: str) -> CodeType:
+    """Vats of one source share its code, which cannot change; what the code makes is each vat's own."""
+    return compile(text, path, "exec", dont_inherit=True)
 
 
 class LoadError(OcapError, ImportError):
@@ -49,7 +56,7 @@ class VatSource:
         module.__package__ = package
         # Compiled from the text: bytecode cached by time and size may be that of an edited file.
         try:
-            code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+            code = _compiled(path.read_bytes(), str(path))
         except OSError as error:
             raise LoadError(f"{path}: {error.strerror or error}") from None
         self.unload()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -64,12 +65,16 @@ def reap(vat: Liveslots) -> bool:
             vat.weak.forget(vref)
     forgotten = _imports_to_retire(vat, dropped)
     if dropped:
-        vat.syscall(DropImports(tuple(dropped)), 0)
+        vat.syscall(DropImports(_in_order(dropped)), 0)
     if forgotten:
-        vat.syscall(RetireImports(tuple(forgotten)), 0)
+        vat.syscall(RetireImports(_in_order(forgotten)), 0)
     if retired:
-        vat.syscall(RetireExports(tuple(retired)), 0)
+        vat.syscall(RetireExports(_in_order(retired)), 0)
     return bool(slots.possibly_dead or rows.unreferenced) or has_rubbish(vat)
+
+
+def _in_order(vrefs: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(vrefs, key=vref_order))
 
 
 def _imports_to_retire(vat: Liveslots, dropped: dict[str, None]) -> list[str]:

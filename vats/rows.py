@@ -142,7 +142,7 @@ def vref_order(vref: str) -> tuple[int, int, int, int]:
     if refs.is_off_heap(vref):
         facet = refs.facet_of(vref)
         return (2 if refs.is_virtual(vref) else 1, *refs.durable_parts(vref), -1 if facet is None else facet)
-    return (0, refs.number_of(vref), 0, 0)
+    return (0, abs(refs.number_of(vref)), int(refs.is_vat_allocated(vref)), 0)
 
 
 def is_durable(value: Any) -> bool:

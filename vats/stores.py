@@ -109,17 +109,17 @@ class MapStore(Entries, MutableMapping[_K, _V]):
     def __reversed__(self) -> Iterator[_K]:
         return (self._key(key) for key, _ in self._scan(reverse=True))
 
-    def keys(self) -> KeysView[_K]:
+    def keys(self) -> MapKeys[_K]:
         """The keys, in order."""
-        return _Keys(self)
+        return MapKeys(self)
 
-    def items(self) -> ItemsView[_K, _V]:
+    def items(self) -> MapItems[_K, _V]:
         """Keys and values, in key order."""
-        return _Items(self)
+        return MapItems(self)
 
-    def values(self) -> ValuesView[_V]:
+    def values(self) -> MapValues[_V]:
         """The values, in key order."""
-        return _Values(self)
+        return MapValues(self)
 
     def range(self, low: _K | EllipsisType = ..., high: _K | EllipsisType = ...) -> MapRange[_K, _V]:
         """The entries with low <= key < high; `...` for no bound. Keys sort by type first, then by value."""
@@ -218,14 +218,18 @@ class SetStore(Entries, MutableSet[_K]):
 STORES: dict[int, type[Entries]] = {MAP: MapStore, SET: SetStore, WEAK_MAP: WeakMapStore, WEAK_SET: WeakSetStore}
 
 
-class _Keys(KeysView[_K]):
+class MapKeys(KeysView[_K]):
+    """The keys of a map, in order; also `reversed`."""
+
     _mapping: MapStore[_K, Any]
 
     def __reversed__(self) -> Iterator[_K]:
         return reversed(self._mapping)
 
 
-class _Items(ItemsView[_K, _V]):
+class MapItems(ItemsView[_K, _V]):
+    """Keys and values of a map, in key order; also `reversed`."""
+
     _mapping: MapStore[_K, _V]
 
     def __iter__(self) -> Iterator[tuple[_K, _V]]:
@@ -235,7 +239,9 @@ class _Items(ItemsView[_K, _V]):
         return reversed(self._mapping.range().items())
 
 
-class _Values(ValuesView[_V]):
+class MapValues(ValuesView[_V]):
+    """The values of a map, in key order; also `reversed`."""
+
     _mapping: MapStore[Any, _V]
 
     def __iter__(self) -> Iterator[_V]:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_args
 
 import trio
 
@@ -17,6 +17,7 @@ from ocap.host.refs import HostPromise, HostRef
 from ocap.host.services import Services
 from ocap.kernel.core import Core
 from ocap.kernel.effects import Effect, Event, HostDelivery
+from ocap.kernel.items import TerminateVat
 from ocap.kernel.lifecycle import LaunchSpec, VatSpec
 from ocap.kernel.rows import SubclusterRow, VatRow
 from ocap.protocol import deliveries, syscalls
@@ -53,6 +54,7 @@ class Kernel:
 
     Raises:
         StoreError: (or a subclass of it) the file cannot be used; it was not changed.
+        ValueError: there is no such durability.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class Kernel:
         durability: Durability = "power",
         log: Sink | None = None,
     ) -> None:
+        if durability not in get_args(Durability):
+            raise ValueError(f"durability is 'power', 'process' or 'none', not {durability!r}")
         self._backend = SqliteBackend(path, durability)
         try:
             self._core = Core(self._backend)
@@ -148,6 +152,7 @@ class Kernel:
 
     def _serve(self, message: deliveries.Message) -> None:
         if self._nursery is not None and not self._endpoint.is_closed:
+            self._services.calls += 1
             self._nursery.start_soon(self._services.answer, message)
 
     async def _apply(self, change: Callable[[], T]) -> T:
@@ -313,6 +318,54 @@ class Kernel:
         """The name of a vat, or its id when it has gone."""
         row = self._core.state.vats.get(vat)
         return vat if row is None else row.name
+
+    async def restart_vat(self, vat: str) -> None:
+        """Give up a vat's heap; its next incarnation is built from durable state when it is next needed.
+
+        Raises:
+            VatNotFoundError: there is none of that id.
+        """
+        await self._change_vat(vat, lambda row: self._core.end(row.id, "it was restarted"))
+
+    async def suspend_vat(self, vat: str) -> None:
+        """Hold a vat's messages back, in order, until it is resumed. Its heap is given up.
+
+        Raises:
+            VatNotFoundError: there is none of that id.
+        """
+
+        def change(row: VatRow) -> None:
+            self._core.end(row.id, "it was suspended")
+            self._core.lifecycle.suspend(row)
+
+        await self._change_vat(vat, change)
+
+    async def resume_vat(self, vat: str) -> None:
+        """Let a suspended vat have what was held back; faults count anew.
+
+        Raises:
+            VatNotFoundError: there is none of that id.
+        """
+        await self._change_vat(vat, self._core.lifecycle.resume)
+
+    async def terminate_vat(self, vat: str, reason: str = "the host terminated it") -> None:
+        """End a vat for good. Who waits for it is told that it was terminated; the reason goes to the log.
+
+        Raises:
+            VatNotFoundError: there is none of that id.
+        """
+
+        def change(row: VatRow) -> None:
+            self._core.state.queue.push(TerminateVat(row.id, reason, 0))
+
+        await self._change_vat(vat, change)
+
+    async def _change_vat(self, vat: str, change: Callable[[VatRow], None]) -> None:
+        def changed() -> None:
+            self.get_vat(vat)
+            change(self._core.state.vats[vat])
+
+        await self._apply(changed)
 
     # ---- as a whole ---------------------------------------------------------------------------
 

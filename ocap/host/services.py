@@ -65,8 +65,10 @@ class Services:
         return service
 
     async def answer(self, message: deliveries.Message) -> None:
-        """Call the method a message asks for and answer with what it returns or raises."""
-        self.calls += 1
+        """Call the method a message asks for and answer with what it returns or raises.
+
+        Whoever starts this as a task counts it among the `calls`, so that it is one before it runs.
+        """
         try:
             value = await self._call(message)
         except Exception as error:

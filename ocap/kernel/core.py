@@ -46,7 +46,8 @@ from ocap.protocol.refs import HOST, VatId, is_promise_kref
 T = TypeVar("T")
 
 FAULT_LIMIT = 3
-"""Faults after which a vat is suspended: as Erlang's supervisors, give up rather than loop."""
+"""Faults after which a vat is suspended, if it has not been reaped in between: as Erlang's supervisors,
+give up rather than loop."""
 
 
 @frozen
@@ -99,11 +100,9 @@ class Core:
         host = self.state.vats[HOST]
         self.lifecycle.end_incarnation(host, "the host program ended")
         self.lifecycle.begin_incarnation(host)
-        for name in self.state.backend.subclusters():
-            row = self.state.subclusters[name]
-            if row.state == "launching":
-                self._note("launch was interrupted, and is undone", cause=0)
-                self.lifecycle.terminate_subcluster(row)
+        for name in self.state.backend.launching():
+            self._note("launch was interrupted, and is undone", cause=0)
+            self.lifecycle.terminate_subcluster(self.state.subclusters[name])
 
     # ---- between cranks ---------------------------------------------------------------------
 
@@ -186,6 +185,8 @@ class Core:
         if outcome.log or outcome.complaints:
             self._complain(crank, outcome)
         self.collector.count_delivery(crank.vat)
+        if keeper.row.faults and isinstance(crank.delivery, deliveries.BringOutYourDead):
+            self.lifecycle.set_vat(keeper.row, "faults", 0)  # so many deliveries went well since
         if isinstance(crank.delivery, deliveries.ReportEdges):
             self.cycles.report(keeper, outcome.edges)
         if outcome.unfinished:
@@ -200,9 +201,10 @@ class Core:
         self.state.rollback()
         del self._outbox[self._mark :]
 
-    def lose(self, vat: VatId, why: str) -> None:
-        """The vat's worker is gone, and its heap with it."""
-        self.running.discard(vat)
+    def end(self, vat: VatId, why: str) -> None:
+        """Give up the vat's heap: its next incarnation is built when something is due for it."""
+        if vat in self.running:
+            self._discard_worker(vat)
         self.lifecycle.end_incarnation(self.state.vats[vat], why)
 
     # ---- choosing work ------------------------------------------------------------------------

@@ -83,6 +83,8 @@ class Scheduler:
             while not self._stopping:
                 self._take_input()
                 crank = core.next_crank()
+                while core.stopped:  # by the last crank, by input, or by this one
+                    workers.stop(core.stopped.pop())
                 if crank is None:
                     await self._rest()
                     continue
@@ -92,8 +94,6 @@ class Scheduler:
                     core.finish(crank, outcome)
                 elif self.cranks % BREATHE == 0:
                     await trio.lowlevel.checkpoint()
-                while core.stopped:
-                    workers.stop(core.stopped.pop())
                 self._count()
             self._take_input()
             self._commit()

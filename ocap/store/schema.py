@@ -26,6 +26,8 @@ CREATE TABLE subclusters (
     state TEXT NOT NULL CHECK (state IN ('launching', 'running'))
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX subclusters_launching ON subclusters (id) WHERE state = 'launching';
+
 CREATE TABLE vats (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,

@@ -242,6 +242,9 @@ class SqliteBackend:
     def subclusters(self) -> list[str]:
         return self._column("SELECT id FROM subclusters ORDER BY length(id), id")
 
+    def launching(self) -> list[str]:
+        return self._column("SELECT id FROM subclusters WHERE state = 'launching' ORDER BY length(id), id")
+
     def gc_actions_of(self, vat: str) -> list[tuple[str, str]]:
         return self._rows("SELECT kind, kref FROM gc_actions WHERE vat = ?", vat)
 

@@ -172,7 +172,7 @@ class TestHost:
 def test_a_vat_that_does_not_run_is_not_started_to_be_told(world: World) -> None:
     in_b = world.introduce("a", "o+d1/1", "b")
     a = world.vats["a"]
-    world.core.between_cranks(lambda: world.core.lose(a, "for the test"))
+    world.core.between_cranks(lambda: world.core.end(a, "for the test"))
     assert [] == let_go(world, "b", in_b)
     seen = world.do("a")
     assert [deliveries.StartVat, DropExports, RetireExports] == [type(d) for _, d in seen]

@@ -84,7 +84,7 @@ def test_a_suspended_listener_hears_of_it_when_it_is_resumed(world: World) -> No
 def test_a_decision_passed_on_is_kept_no_longer(world: World) -> None:
     asked = world.asked("b")
     world.do("b", send(world.import_root("b", "c"), "decide", asked))
-    world.core.between_cranks(lambda: world.core.lose(world.vats["b"], "for the test"))
+    world.core.between_cranks(lambda: world.core.end(world.vats["b"], "for the test"))
     assert None is world.kref("b", asked)
     seen = world.do("c", resolve((world.asked("c"), data("from c"))))
     assert {"a", "c"} >= {name for name, _ in seen}

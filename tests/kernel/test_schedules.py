@@ -105,7 +105,7 @@ class Schedule:
     def lose(self) -> None:
         row = self.some("live", 0.3)
         if row is not None and row.id in self.world.core.running:
-            self.world.core.between_cranks(lambda: self.world.core.lose(row.id, "its worker died"))
+            self.world.core.between_cranks(lambda: self.world.core.end(row.id, "its worker died"))
 
 
 SEEDS = (

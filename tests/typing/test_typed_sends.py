@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FILES = [str(HERE / "eventual_accepted.py"), str(HERE / "eventual_refused.py")]
+FILES = [
+    str(HERE / name)
+    for name in ("eventual_accepted.py", "eventual_refused.py", "off_heap_accepted.py", "off_heap_refused.py")
+]
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:

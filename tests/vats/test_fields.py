@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import attrs
 import pytest
 
+from ocap.protocol.deliveries import StartVat
 from tests.vats.puppet_kernel import Obj, Puppet, Rows, data
 from vats import Baggage, DurableExo, Exo, MapStore, Ref, VirtualExo, field
 from vats.liveslots import Liveslots
 from vats.loader import VatSource
-from ocap.protocol.deliveries import StartVat
 
 
 @attrs.frozen
@@ -248,7 +248,9 @@ def test_changed_field_goes_through_migrate_once_a_row(upgrading: Upgrading) -> 
 
 def test_value_that_does_not_fit_is_a_located_error(upgrading: Upgrading) -> None:
     assert upgrading.start("class Thing(DurableExo):\n    francs: str") is None
-    with pytest.raises(Exception, match=r"Thing\.francs as it is stored: expected str, came int; raise the schema_version"):
+    with pytest.raises(
+        Exception, match=r"Thing\.francs as it is stored: expected str, came int; raise the schema_version"
+    ):
         upgrading.call("read", 1, "francs")
 
 

@@ -93,7 +93,7 @@ class Root(Exo):
         KITS[sort].Payee.deposit(owner, 1)
 
     async def misapply_to_another_kit(self, owner: Any) -> None:
-        HeapPurse.Owner.get_payee(owner)
+        await HeapPurse.Owner.get_payee(owner)
 
     async def take_payee(self, payee: DurablePurse.Payee) -> int:
         return payee.kit.balance
@@ -255,4 +255,3 @@ def test_a_class_without_facets_is_no_kit() -> None:
         facet(int)  # type: ignore[type-var]
     with pytest.raises(TypeError, match="is a facet: make its kit"):
         DurablePurse.Owner()
-

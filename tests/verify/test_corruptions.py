@@ -39,9 +39,9 @@ def rich(world: World) -> None:
     world.do("a", send(world.import_root("a", "d"), "held", slots=("o+8",)))
     core.between_cranks(lambda: provide(world))
     world.introduce("e", "o+1", "a")
-    core.between_cranks(lambda: core.lose(world.vats["e"], "for the test"))
+    core.between_cranks(lambda: core.end(world.vats["e"], "for the test"))
     durable = world.introduce("c", "o+d1/1", "a")  # a GC action for a vat that does not run
-    core.between_cranks(lambda: core.lose(world.vats["c"], "for the test"))
+    core.between_cranks(lambda: core.end(world.vats["c"], "for the test"))
     world.do("a", send(world.import_root("a", "b"), "get", "p+7"), syscalls.DropImports((durable,)))
     to_b = world.asked("b")
     world.on("b", lambda d: [resolve((to_b, reference("o+6")))] if messages([("", d)]) else [])

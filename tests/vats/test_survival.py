@@ -1,0 +1,171 @@
+"""The real kernel: restarts at random points of a workload change nothing, and size costs no memory."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocap import ClusterConfig, E, Kernel, VatConfig
+
+KEEPER = str(Path(__file__).parent / "survivors" / "keeper.py")
+STEPS = 60
+
+
+def steps(seed: int) -> list[tuple[str, str, tuple[Any, ...]]]:
+    """A random workload: (vat, method, arguments); "other" stands for the other vat's root."""
+    lots = random.Random(seed)
+    found: list[tuple[str, str, tuple[Any, ...]]] = []
+    for number in range(STEPS):
+        vat = lots.choice(["one", "two"])
+        method = lots.choice(
+            [
+                "add",
+                "add",
+                "add",
+                "remove",
+                "tag",
+                "clear_names",
+                "open_purse",
+                "deposit",
+                "promise",
+                "promise",
+                "settle",
+            ]
+        )
+        arguments: tuple[Any, ...] = (number,)
+        if method in ("remove", "tag"):
+            arguments = (lots.randrange(number + 1),)
+        if method == "tag":
+            arguments = (*arguments, f"tag {number}")
+        if method == "promise":
+            arguments = (*arguments, "other")
+        if method == "clear_names":
+            arguments = ()
+        found.append((vat, method, arguments))
+    return found
+
+
+async def roots_of(kernel: Kernel, identity: str) -> dict[str, Any]:
+    one: Any = kernel.get_subcluster(identity).root
+    return {"one": one, "two": await E(one).get_peer()}
+
+
+async def run(path: Path, seed: int, restart_before: set[int]) -> Any:
+    """The reports of both vats after the workload."""
+    kernel = Kernel(path, durability="none")
+    await kernel.__aenter__()
+    try:
+        config = ClusterConfig(bootstrap="one", vats={"one": VatConfig(KEEPER), "two": VatConfig(KEEPER)})
+        cluster = await kernel.launch_subcluster(config)
+        identity = cluster.id
+        for number, (name, method, arguments) in enumerate(steps(seed)):
+            if number in restart_before:
+                if number % 2:
+                    kernel.collect_garbage()
+                    await kernel.idle()
+                await kernel.__aexit__(None, None, None)
+                kernel = Kernel(path, durability="none")
+                await kernel.__aenter__()
+            roots = await roots_of(kernel, identity)
+            other = roots["two" if name == "one" else "one"]
+            given = [other if argument == "other" else argument for argument in arguments]
+            await getattr(E(roots[name]), method)(*given)
+        await kernel.idle()
+        roots = await roots_of(kernel, identity)
+        reports = [await E(roots[name]).report() for name in ("one", "two")]
+        kernel.collect_garbage()
+        await kernel.idle()
+        assert kernel.verify() == []
+        assert kernel.get_subcluster(identity).id == identity
+        return reports
+    finally:
+        await kernel.__aexit__(None, None, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+async def test_restarts_at_random_points_change_nothing(tmp_path: Path, seed: int) -> None:
+    expected = await run(tmp_path / "calm.db", seed, set())
+    points = set(random.Random(seed).sample(range(1, STEPS), 20))
+    assert expected == await run(tmp_path / "restarted.db", seed, points)
+
+
+async def test_a_restart_before_every_step_changes_nothing(tmp_path: Path) -> None:
+    expected = await run(tmp_path / "calm.db", 99, set())
+    assert any(report["scribe"] for report in expected)
+    assert expected == await run(tmp_path / "restarted.db", 99, set(range(1, STEPS)))
+
+
+MANY = """
+from vats import DurableExo, Exo
+
+class Thing(DurableExo):
+    number: int
+
+class Root(Exo):
+    def __init__(self, baggage):
+        self.things = baggage.provide_map("things", key=int, value=Thing)
+
+    async def bootstrap(self, vats, services) -> None: ...
+
+    async def add(self, start: int, count: int) -> None:
+        for number in range(start, start + count):
+            self.things[number] = Thing(number=number)
+
+    async def get(self, number: int) -> int:
+        return self.things[number].number
+
+    async def scan(self) -> int:
+        return sum(thing.number for thing in self.things.values())
+
+def build_root_object(vat_powers, parameters, baggage):
+    return Root(baggage)
+"""
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def check_many(tmp_path: Path, count: int) -> None:
+    source = tmp_path / "many.py"
+    source.write_text(MANY)
+    config = ClusterConfig(bootstrap="many", vats={"many": VatConfig(str(source))})
+    async with Kernel(tmp_path / "empty.db", durability="none") as kernel:
+        await kernel.launch_subcluster(config)
+    batch = 5000
+    async with Kernel(tmp_path / "many.db", durability="none") as kernel:
+        many: Any = (await kernel.launch_subcluster(config)).root
+        for start in range(0, count, batch):
+            await E(many).add(start, batch)
+    used = {}
+    for name in ("empty", "many"):
+        before = resident()
+        async with Kernel(tmp_path / f"{name}.db", durability="none") as kernel:
+            (cluster,) = kernel.get_subclusters()
+            root: Any = cluster.root
+            if name == "many":
+                answer = await E(root).get(count // 2)
+                assert answer == count // 2
+            used[name] = resident() - before
+            if name == "many":
+                assert await E(root).scan() == count * (count - 1) // 2
+                used["scan"] = resident() - before
+    assert used["many"] - used["empty"] < 16 * 1024 * 1024
+    assert used["scan"] < 64 * 1024 * 1024
+
+
+@pytest.mark.slow
+async def test_a_vat_of_100_000_objects_starts_and_answers_with_a_small_heap(tmp_path: Path) -> None:
+    await check_many(tmp_path, 100_000)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("OCAP_HUGE" not in os.environ, reason="takes minutes: set OCAP_HUGE to run it")
+async def test_a_vat_of_1_000_000_objects_starts_and_answers_with_a_small_heap(tmp_path: Path) -> None:
+    await check_many(tmp_path, 1_000_000)
