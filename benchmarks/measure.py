@@ -186,12 +186,12 @@ async def _once(kernel: Kernel, case: Case, size: int) -> Repetition:
     await kernel.idle()
     gc.collect()
     anchor = await trio_round_trips()
-    before, memory = kernel.stats(), _resident()
+    before, memory = kernel.stats(), resident()
     with CollectorClock().running() as collector:
         start = perf_counter()
         await case.work(size)
         seconds = perf_counter() - start
-    after, grown = kernel.stats(), _resident()
+    after, grown = kernel.stats(), resident()
     await case.clear()
     return Repetition(
         size=size,
@@ -204,7 +204,7 @@ async def _once(kernel: Kernel, case: Case, size: int) -> Repetition:
     )
 
 
-def _resident() -> int | None:
+def resident() -> int | None:
     """Bytes of memory that the process holds."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -24,6 +24,9 @@ from ocap.protocol.refs import Kref, SubclusterId, VatId, object_kref, promise_k
 
 Changes = dict[str, list[tuple[Any, Any]]]
 
+BORN_LIMIT = 20_000
+"""Names of new objects and promises kept after a commit, most of which are gone again: some 2 MB."""
+
 
 class State:
     """The kernel's tables over one store."""
@@ -155,3 +158,5 @@ class State:
             self._clists.clear()
             self.queue.clear_parked()
             self.born.clear()
+        elif len(self.born) > BORN_LIMIT:
+            self.born.clear()  # which costs a question to the store for each that is asked for again

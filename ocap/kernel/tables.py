@@ -31,6 +31,8 @@ T = TypeVar("T", bound=Row)
 CACHE_LIMIT = 500_000
 """Rows kept in memory after a commit, all tables together: some 200 MB."""
 
+_SOME: Any = object()
+
 RUN_QUEUE = ""
 """The place of the run queue. Other places hold what waits there: a promise's kref, a vat's id."""
 
@@ -68,7 +70,7 @@ class Backend(Protocol):
 class Table(Generic[K, R]):
     """One table: keys to rows."""
 
-    __slots__ = ("_dirty", "_fresh", "_journal", "_load", "_rows")
+    __slots__ = ("_absent", "_dirty", "_fresh", "_journal", "_load", "_rows")
 
     def __init__(self, journal: Journal, load: Callable[[K], R | None]) -> None:
         self._journal = journal
@@ -76,12 +78,15 @@ class Table(Generic[K, R]):
         self._rows: dict[K, R | None] = {}
         self._dirty: dict[K, None] = {}  # a dict for its order
         self._fresh: set[K] = set()  # keys the store has no row for
+        self._absent: list[K] = []  # asked for in vain since the last write; most are never asked for again
 
     def get(self, key: K) -> R | None:
         try:
             return self._rows[key]
         except KeyError:
             row = self._rows[key] = self._load(key)
+            if row is None:
+                self._absent.append(key)
             return row
 
     def __getitem__(self, key: K) -> R:
@@ -139,6 +144,10 @@ class Table(Generic[K, R]):
                 if key in fresh:
                     continue
             changes.append((key, row))
+        for key in self._absent:
+            if rows.get(key, _SOME) is None:
+                del rows[key]
+        self._absent.clear()
         self._dirty.clear()
         fresh.clear()
         return changes
@@ -150,6 +159,7 @@ class Table(Generic[K, R]):
     def clear(self) -> None:
         """Between cranks, with nothing dirty: let go of all rows."""
         self._rows.clear()
+        self._absent.clear()
 
 
 class RowTable(Table[K, T]):

@@ -98,7 +98,7 @@ class Live:
         rows = [clist.by_kref(kref) for kref in self._host_imports()]
         vrefs = tuple([row.vref for row in rows if row is not None])
         if vrefs:
-            calls = [syscalls.DropImports(vrefs), syscalls.RetireImports(vrefs)]
+            calls: list[syscalls.Syscall] = [syscalls.DropImports(vrefs), syscalls.RetireImports(vrefs)]
             self.core.between_cranks(lambda: self.core.host_syscalls(calls))
 
     def _host_imports(self) -> list[str]:
@@ -120,8 +120,7 @@ class Live:
     def objects(self) -> int:
         """How many objects the kernel knows, but for the roots."""
         self.core.state.write()
-        (count,) = self.backend.connection.execute("SELECT count(*) FROM objects").fetchall()[0]
-        return int(count) - len(self.builds)
+        return self.backend.census()["objects"] - len(self.builds)
 
     def reopen(self) -> Live:
         """The same store after the process has ended."""

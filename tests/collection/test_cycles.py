@@ -23,7 +23,8 @@ class Link(Exo):
         self.next = link
 
     async def hops(self, count: int) -> int:
-        return count if self.next is None or count == 0 else await E(self.next).hops(count - 1)
+        left: int = count if self.next is None or count == 0 else await E(self.next).hops(count - 1)
+        return left
 
 
 class DurableLink(DurableExo):
@@ -58,7 +59,8 @@ class Root(Exo):
             self.links.append(links[0])
 
     async def walk(self, count: int) -> int:
-        return await E(self.links[0]).hops(count)
+        left: int = await E(self.links[0]).hops(count)
+        return left
 
     async def let_go(self) -> None:
         self.links.clear()

@@ -18,7 +18,7 @@ from ocap import (
     VatTerminatedError,
 )
 
-SOURCE = '''
+SOURCE = """
 from vats import Baggage, E, Exo, make_promise_kit
 
 
@@ -41,7 +41,7 @@ class Counter(Exo):
 
 def build_root_object(powers, parameters, baggage):
     return Counter(baggage)
-'''
+"""
 
 
 @pytest.fixture
