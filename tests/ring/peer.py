@@ -37,6 +37,7 @@ class Peer(Exo):
         self.counter: Counter = baggage.provide("counter", Counter)
         self.kits: dict[str, Any] = {}
         self.thing = Thing("thing")
+        self.kept: Any = None
 
     async def bootstrap(self, vats: dict[str, Ref[Any]], services: dict[str, Ref[Any]]) -> Any:
         for name, vat in vats.items():
@@ -79,6 +80,12 @@ class Peer(Exo):
 
     async def keep(self, name: str, value: Any) -> None:
         self.baggage[name] = value
+
+    async def keep_on_heap(self, value: Any) -> None:
+        self.kept = value
+
+    async def get_from_heap(self) -> Any:
+        return self.kept
 
     async def call(self, target: Ref[Any], method: str, *args: Any) -> Any:
         return await getattr(E(target), method)(*args)

@@ -15,6 +15,7 @@ import trio
 
 from ocap import DisconnectedError, E, Kernel, NotPassableError, ObjectGoneError, Promise, VatTerminatedError
 from ocap.protocol.refs import HOST
+from ocap.ring import scheduler
 from tests.ring.clusters import launch, peers
 
 
@@ -94,6 +95,27 @@ async def test_reference_that_comes_back_while_it_is_dropped_is_good(path: Path)
             del thing, promise
         await kernel.idle()
         assert kernel.verify() == []
+
+
+async def test_reference_on_its_way_to_the_host_is_good_though_the_host_drops_it_meanwhile(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not yet told is told before the host's word is taken."""
+    monkeypatch.setattr(scheduler, "GROUP_SECONDS", 60)
+    async with Kernel(path, durability="none") as kernel:
+        _, a, b = await launch(kernel)
+        thing = await E(a).make_thing("t")
+        await E(b).keep_on_heap(thing)
+        E.send_only(a).bounce(10**6)  # so that nothing is committed before a whole group is
+        for turns in range(30):
+            promise = E(b).get_from_heap()
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            del thing
+            E.send_only(b).increase()  # takes the news of the drop along
+            thing = await promise
+            assert await E(thing).get_name() == "t"
+            del promise
 
 
 async def test_host_holds_nothing_after_it_is_gone(path: Path) -> None:
