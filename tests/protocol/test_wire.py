@@ -56,7 +56,15 @@ GOLDEN = [
     (SETTLEMENT, WIRE_SETTLEMENT),
     (Outcome(), "88168080f68080f480"),
     (
-        Outcome((Subscribe("p-3"),), ((b"k", b"v"), (b"d", None)), "why", (("e1", "text"),), ("hi",), True, (("", ("o-1",)),)),
+        Outcome(
+            (Subscribe("p-3"),),
+            ((b"k", b"v"), (b"d", None)),
+            "why",
+            (("e1", "text"),),
+            ("hi",),
+            True,
+            (("", ("o-1",)),),
+        ),
         "881681820b6370" + "2d33" + "82" + "82416b4176" + "824164f6" + "63776879" + "81" + "82626531" + "6474657874"
         "81626869f5" + "81" + "8260" + "81636f2d31",
     ),
@@ -125,8 +133,16 @@ def test_a_field_of_another_type_is_refused(value: Any) -> None:
         ([2, "o+0", "m", [20, b"", ["o-1", 7]], None], Delivery, "args.slots[1]: expected text, not int"),
         ([2, "o+0", "m", [20, b"", []], b"p"], Delivery, "result: expected text, not bytes"),
         ([3, [[20, b"", []]]], Delivery, "settlements[0]: expected Settlement, not code 20"),
-        ([22, [[11, "p-1"], [13, "p-1", 1]], [], None, [], [], False, []], Outcome, "syscalls[1].to: expected text, not int"),
-        ([22, [[2, "o+0", "m", [20, b"", []], None]], [], None, [], [], False, []], Outcome, "syscalls[0]: expected one of Send"),
+        (
+            [22, [[11, "p-1"], [13, "p-1", 1]], [], None, [], [], False, []],
+            Outcome,
+            "syscalls[1].to: expected text, not int",
+        ),
+        (
+            [22, [[2, "o+0", "m", [20, b"", []], None]], [], None, [], [], False, []],
+            Outcome,
+            "syscalls[0]: expected one of Send",
+        ),
         (
             [22, [], [[b"k"]], None, [], [], False, []],
             Outcome,
