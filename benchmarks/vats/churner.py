@@ -38,7 +38,7 @@ class Churner(Exo):
     async def bootstrap(self, vats: dict[str, Any], services: dict[str, Any]) -> None:
         self.peer = vats["peer"]
 
-    async def make(self, number: int) -> Ref:
+    async def make(self, number: int) -> Ref[Any]:
         return Token(number) if number % DURABLE_EACH else DurableToken(serial=number)
 
     async def churn(self, start: int, rounds: int) -> int:

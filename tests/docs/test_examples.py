@@ -1,0 +1,47 @@
+"""Code on the pages is that of the examples, and the examples run.
+
+A block is marked by the line before it: `<!-- PATH -->` for a whole file, `<!-- part of PATH -->` for an excerpt.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ENVIRONMENT, REPOSITORY, ocap
+
+BLOCK = re.compile(r"^<!-- (part of )?(examples/\S+) -->\n```\w*\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
+PAGES = [*sorted((REPOSITORY / "docs").rglob("*.md")), REPOSITORY / "README.md"]
+BLOCKS = [(page.name, *found) for page in PAGES for found in BLOCK.findall(page.read_text())]
+HELLO = REPOSITORY / "examples/hello"
+
+
+@pytest.mark.parametrize(
+    ("page", "part", "path", "code"), BLOCKS, ids=[f"{page}-{path}" for page, _, path, _ in BLOCKS]
+)
+def test_blocks_are_of_the_examples(page: str, part: str, path: str, code: str) -> None:
+    text = (REPOSITORY / path).read_text()
+    assert f"{code}\n" in text if part else f"{code}\n" == text
+
+
+def test_the_tutorial_has_code_of_examples_only() -> None:
+    text = (REPOSITORY / "docs/tutorial.md").read_text()
+    assert len(re.findall(r"^```(python|toml)$", text, re.MULTILINE)) == len(BLOCK.findall(text)) > 0
+
+
+def test_hello_runs_and_resumes(tmp_path: Path) -> None:
+    for _ in range(2):
+        done = ocap("run", HELLO / "hello.toml", "--db", tmp_path / "hello.db")
+        assert (done.stdout, done.returncode) == ('hello: "Hello Ann, I am Bob. You are visitor 1."\n', 0)
+
+
+def test_host_program_finds_what_it_left(tmp_path: Path) -> None:
+    command = [sys.executable, str(HELLO / "host.py"), str(tmp_path / "hello.db")]
+    tutorial = (REPOSITORY / "docs/tutorial.md").read_text()
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=ENVIRONMENT)
+        assert f"$ python examples/hello/host.py hello.db\n{done.stdout}" in tutorial
