@@ -124,6 +124,8 @@ class _Kit:
         cls._ocap_facet_names = (*cls._ocap_facet_names, *(n for n in own if n not in cls._ocap_facet_names))
         if "_ocap_machinery" not in vars(cls) and not cls._ocap_facet_names:
             raise TypeError(f"{cls.__name__} has no facets: nobody else could use it; declare one with facet()")
+        if "__del__" in vars(cls):
+            raise TypeError(f"{cls.__name__} defines __del__: the lifetime of a kit belongs to the vat")
         super().__init_subclass__(**kwargs)
 
     def _ocap_facet(self, name: str, cls: type[Facet[Any]]) -> Any:

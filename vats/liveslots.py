@@ -16,6 +16,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from itertools import count
 from types import CoroutineType
 from typing import Any
@@ -128,7 +129,13 @@ class Liveslots:
         return len(self.turns.suspended)
 
     def deliver(self, delivery: Delivery) -> Outcome:
-        """Run one crank. After a fault every further delivery has the same fault."""
+        """Run one crank. After a fault every further delivery has the same fault.
+
+        It has context variables of its own: what user code sets in them is gone when it ends.
+        """
+        return Context().run(self._deliver, delivery)
+
+    def _deliver(self, delivery: Delivery) -> Outcome:
         if self.turns.fault is not None:
             return Outcome(fault=self.turns.fault)
         self.turns.start_crank()

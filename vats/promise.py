@@ -99,6 +99,7 @@ class PromiseKit(Generic[_T]):
         """Raises `TypeError`, the caller's fault, when `error` is no exception below `Exception`."""
         if not isinstance(error, Exception):
             raise TypeError(f"a promise is rejected with an Exception, not with a {type(error).__name__}")
+        self._promise.vat.thrown.append(error)  # and its frames must not live as long as the promise
         self._promise.vat.promises.reject(self._promise, error)
 
 

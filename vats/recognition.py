@@ -25,31 +25,39 @@ class Recognition:
         ceased: imports that a weak store no longer recognises since the last reap, in order.
     """
 
-    __slots__ = ("_any_dropped", "_vat", "ceased")
+    __slots__ = ("_any", "_any_dropped", "_vat", "ceased")
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
+        self._any = False  # whether there may be any record: most vats have none, and each dead object is asked about
         self._any_dropped = False
         self.ceased: dict[str, None] = {}
 
     def load(self) -> None:
+        self._any = self._vat.store.has_any(b"w")
         self._any_dropped = self._vat.store.has_any(b"y")
 
     def note(self, vref: str, number: int, own: bytes, *, is_there: bool) -> None:
         """The weak store `number`, with rows under `own`, has an entry for `vref`, or no longer."""
         key = own + b"w%s %d" % (vref.encode(), number)
         self._vat.store.put(key, b"" if is_there else None)
-        if not is_there:
+        if is_there:
+            self._any = True
+        else:
             self.ceased[vref] = None
 
     def recognises(self, vref: str) -> bool:
         """Whether any weak store has an entry for `vref`."""
+        if not self._any:
+            return False
         store = self._vat.store
         name = b"w%s " % vref.encode()
         return store.has_any(name) or store.has_any(store.virtual + name)
 
     def forget(self, base: str) -> None:
         """An object is gone: so are the entries about it and its facets."""
+        if not self._any:
+            return
         store = self._vat.store
         for own in (b"", store.virtual):
             for separator in (b" ", b":"):

@@ -59,6 +59,8 @@ class Workers:
             worker.mailbox.send_nowait(delivery)
             return await worker.outcomes.receive()
         except (trio.BrokenResourceError, trio.EndOfChannel):
+            # A cancellation of the whole kernel may reach the vat's task first: that is no fault of the vat.
+            await trio.lowlevel.checkpoint_if_cancelled()
             return Outcome(fault="its worker was lost")
 
     def stop(self, vat: VatId) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ocap.kernel.core import Core
 from ocap.kernel.effects import HostDelivery
-from ocap.kernel.lifecycle import LaunchSpec, VatSpec
+from ocap.kernel.lifecycle import TERMINATED, LaunchSpec, VatSpec
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
 from ocap.protocol.marshal import Decoder, encode
@@ -41,16 +41,26 @@ class Live:
             self.core.between_cranks(lambda: self.core.lifecycle.launch(spec))
         self.run()
 
+    def crank(self) -> bool:
+        """One crank; False if there is nothing to do."""
+        self._discard_stopped()
+        crank = self.core.next_crank()
+        self._discard_stopped()
+        if crank is not None and crank.vat is not None:
+            assert crank.delivery is not None
+            self.core.finish(crank, self._vat(crank.vat).deliver(crank.delivery))
+        return crank is not None
+
+    def _discard_stopped(self) -> None:
+        for vat in self.core.stopped:
+            if vat in self.vats:
+                self.vats.pop(vat).close()
+        self.core.stopped.clear()
+
     def run(self) -> None:
-        """Crank until there is nothing to do."""
-        while (crank := self.core.next_crank()) is not None:
-            if crank.vat is not None:
-                assert crank.delivery is not None
-                self.core.finish(crank, self._vat(crank.vat).deliver(crank.delivery))
-            for vat in self.core.stopped:
-                if vat in self.vats:
-                    self.vats.pop(vat).close()
-            self.core.stopped.clear()
+        """Crank until there is nothing to do, and commit."""
+        while self.crank():
+            pass
         for effect in self.core.commit():
             if isinstance(effect, HostDelivery) and isinstance(effect.delivery, deliveries.Notify):
                 for settlement in effect.delivery.settlements:
@@ -73,7 +83,13 @@ class Live:
         assert root is not None
         return self.ask_kref(root, method, *args)
 
-    def ask_kref(self, kref: str, method: str, *args: Any) -> Any:
+    def ask_in_vain(self, name: str, method: str, *args: Any, cranks: int) -> None:
+        """Send a message to a root and run some cranks, which are not committed."""
+        root = self.core.state.vats[self.id_of(name)].root
+        assert root is not None
+        self.ask_kref(root, method, *args, cranks=cranks)
+
+    def ask_kref(self, kref: str, method: str, *args: Any, cranks: int | None = None) -> Any:
         result = f"p+{self._next}"
         self._next += 1
 
@@ -86,6 +102,10 @@ class Live:
             return row.kref
 
         promise = self.core.between_cranks(send)
+        if cranks is not None:  # and no commit
+            for _ in range(cranks):
+                self.crank()
+            return None
         self.run()
         answer = self._answers.pop(promise)
         if isinstance(answer, Exception):
@@ -127,6 +147,31 @@ class Live:
         assert self.path is not None
         self.close()
         return Live(self.builds, self.path)
+
+    def restart(self, *, crash: bool = False) -> None:
+        """What a new process sees of a store in memory; after a crash only what was committed."""
+        assert self.path is None
+        if not crash:
+            self.core.commit()
+        elif self.backend.connection.in_transaction:
+            self.backend.connection.execute("ROLLBACK")
+        for vat in self.vats.values():
+            vat.close()
+        self.vats.clear()
+        self._answers.clear()
+        self._next = 1
+        self.core = Core(self.backend)
+        self.run()
+
+    def stop(self, name: str) -> None:
+        """End a vat's incarnation: its heap is gone."""
+        self.core.between_cranks(lambda: self.core.end(self.id_of(name), "the test stopped it"))
+        self.run()
+
+    def terminate(self, name: str) -> None:
+        row = self.core.state.vats[self.id_of(name)]
+        self.core.between_cranks(lambda: self.core.lifecycle.terminate(row, TERMINATED))
+        self.run()
 
     def close(self) -> None:
         self.core.commit()

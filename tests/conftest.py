@@ -1,0 +1,16 @@
+"""What is slow: folders whose tests start processes or whole kernels. `make check` leaves them to `make test`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SLOW_FOLDERS = {"cli", "clusters", "crash", "docs", "ring"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(tests) and item.path.relative_to(tests).parts[0] in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
