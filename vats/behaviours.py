@@ -7,7 +7,7 @@ from types import FunctionType
 from typing import Any
 
 from ocap.protocol.eventual import Ref
-from vats.guards import Check, check_of
+from vats.guards import Check, check_of, exact_of
 from vats.hints import UNKNOWN, resolve
 
 
@@ -22,7 +22,7 @@ class Behaviour:
     """
 
     __slots__ = (
-        "_by_name", "_by_position", "_name", "_other_names", "_other_positions", "_return", "function", "is_guarded",
+        "_by_name", "_by_position", "_exact_return", "_name", "_other_names", "_other_positions", "_return", "function", "is_guarded",
         "returns", "returns_now",
     )  # fmt: skip
 
@@ -31,11 +31,12 @@ class Behaviour:
         # called on; a message comes to an object, so it need not.
         self.function: FunctionType = getattr(function, "_ocap_unchecked", function)
         self._name = f"{cls.__qualname__.rpartition('<locals>.')[2]}.{name}"
-        self._by_position: list[tuple[str, Check | None]] = []
+        self._by_position: list[tuple[str, type[Any] | None, Check | None]] = []
         self._by_name: dict[str, Check | None] = {}
         self._other_positions: Check | None = None
         self._other_names: Check | None = None
         self._return: Check | None = None
+        self._exact_return: type[Any] | None = None
         self.returns: Behaviour | None = None
         self.returns_now: Behaviour | None = None
         self.is_guarded = False
@@ -57,12 +58,13 @@ class Behaviour:
                     self._other_names = check
                 case kind:
                     if kind is not inspect.Parameter.KEYWORD_ONLY:
-                        self._by_position.append((parameter.name, check))
+                        self._by_position.append((parameter.name, exact_of(check), check))
                     if kind is not inspect.Parameter.POSITIONAL_ONLY:
                         self._by_name[parameter.name] = check
         self.is_guarded = any(checks)
         if not hasattr(function, "__wrapped__"):
             self._return = _check_of_annotation(signature.return_annotation, function, cls, unchecked=Ref[Any])
+        self._exact_return = exact_of(self._return)
         if self._return is not None:
             if inspect.iscoroutinefunction(function):
                 self.returns = self
@@ -74,8 +76,8 @@ class Behaviour:
 
         Arity is left to the call, which knows best.
         """
-        for (name, check), value in zip(self._by_position, args, strict=False):
-            if check is not None:
+        for (name, exact, check), value in zip(self._by_position, args, strict=False):
+            if check is not None and type(value) is not exact:
                 complaint = check(value)
                 if complaint is not None:
                     self._refuse(name, complaint)
@@ -89,6 +91,8 @@ class Behaviour:
 
     def complain_of_return(self, value: Any) -> str | None:
         """What is wrong with a returned value, which is the fault of the method; None if nothing is."""
+        if type(value) is self._exact_return:
+            return None
         assert self._return is not None
         complaint = self._return(value)
         return None if complaint is None else f"{self._name}: its return{complaint}"

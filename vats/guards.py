@@ -111,7 +111,13 @@ def _instance(cls: type[Any]) -> Check:
     def check(value: Any) -> str | None:
         return None if isinstance(value, cls) else f": expected {name}, came {came(value)}"
 
+    check.exact = cls  # type: ignore[attr-defined]
     return check
+
+
+def exact_of(check: Check | None) -> type[Any] | None:
+    """The type whose very instances need no check, as they always fit; most values are of it."""
+    return getattr(check, "exact", None)
 
 
 def _any_of(checks: list[Check | None]) -> Check | None:
@@ -136,9 +142,11 @@ def _any_of(checks: list[Check | None]) -> Check | None:
 
 
 def _items(whole: Check, item: Check | None) -> Check:
+    exact = exact_of(item)
+
     def check(value: Any) -> str | None:
         complaint = whole(value)
-        if complaint is None and item is not None:
+        if complaint is None and item is not None and {*map(type, value)} != {exact}:
             for index, member in enumerate(value):
                 complaint = item(member)
                 if complaint is not None:

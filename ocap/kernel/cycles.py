@@ -24,7 +24,7 @@ from ocap.kernel.vat import VatKeeper
 from ocap.protocol import deliveries
 from ocap.protocol.refs import HOST, VatId, sort_key
 
-BATCH = 1000
+BATCH = 250
 """Exports taken away in one crank."""
 
 Work = tuple[VatId, deliveries.Delivery, deliveries.Delivery]

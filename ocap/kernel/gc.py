@@ -23,7 +23,7 @@ from ocap.kernel.vat import VatKeeper
 from ocap.protocol import deliveries
 from ocap.protocol.refs import VatId, sort_key
 
-GC_BATCH = 1000
+GC_BATCH = 250
 """References in one GC delivery."""
 
 REAP_AFTER = 1000

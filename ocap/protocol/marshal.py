@@ -205,10 +205,11 @@ class _Encoder:
         error_id = _text(error_id) if error_id is not None else None
         if isinstance(error, RemoteError):
             return cbor2.CBORTag(TAG_ERROR, [_text(error.name), _text(error.message), None, error_id])
-        name = passable_name(type(error)) or _text(type(error).__name__)
+        registered = passable_name(type(error))
+        name = registered or _text(type(error).__name__)
         message = _text(error)
         args: Sequence[Any] | None = None
-        if "." in name or _error_class(name) is type(error):
+        if registered is not None or _error_class(name) is type(error):
             mark = len(self.references)
             try:
                 args = self._items(error.args, depth + 1)
@@ -407,8 +408,10 @@ class Decoder:
                 pass
             case _:
                 raise DecodeError("a malformed error")
+        if args is None:
+            return RemoteError(name, message, error_id)
         cls = self._registry.find(name) if "." in name else _error_class(name)
-        if cls is not None and args is not None and issubclass(cls, Exception):
+        if cls is not None and issubclass(cls, Exception):
             _refuse_simple(args)
             try:
                 made: Exception = cls(*args)

@@ -1,9 +1,10 @@
 """The host program that the crash tests kill, and a server that starts and kills it cheaply.
 
 `python -m tests.crash.teller DATABASE DURABILITY` reads a JSON line for each run, forks, and kills the
-child as the line says: after some seconds, or before or after its Nth commit. The child opens the
-store only after the fork. On standard output come, a JSON line each: what the child finds, every
-transfer it was told the end of, and how the child ended.
+child as the line says: after some seconds, before or after its Nth commit, or instead of its Nth
+operation on a file, which may also fail. The child opens the store only after the fork. On standard
+output come, a JSON line each: what the child finds, every transfer it was told the end of, what
+came out of the kernel, and how the child ended.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import apsw
 import trio
 
-from ocap import E, Kernel, load_toml
+from ocap import E, Kernel, StoreError, load_toml
 from ocap.store.sqlite import SqliteBackend
+from tests.store.faulty import faulty
 
 CONFIG = Path(__file__).parent / "bank.toml"
 CLIENTS = 4
@@ -29,7 +32,7 @@ def say(**what: Any) -> None:
     os.write(1, json.dumps(what).encode() + b"\n")
 
 
-async def teller(path: str, durability: Any, closing: bool) -> None:
+async def teller(path: str, durability: Any, closing: bool, transfers: int) -> None:
     async with Kernel(path, durability=durability) as kernel:
         banks = kernel.get_subclusters()
         bank = banks[0] if banks else await kernel.launch_subcluster(load_toml(CONFIG)["bank"])
@@ -45,7 +48,7 @@ async def teller(path: str, durability: Any, closing: bool) -> None:
         numbers = itertools.count(1 + max((number for report in reports for number in report["sent"]), default=0))
 
         async def client() -> None:
-            for number in numbers:
+            for number in itertools.islice(numbers, transfers // CLIENTS):
                 branch = branches[number % len(branches)]
                 say(acknowledged=await E(branch).transfer(number, number % 5))
 
@@ -69,6 +72,24 @@ def die_at_commit(number: int, *, after: bool) -> None:
     SqliteBackend.commit = dying  # type: ignore[method-assign]
 
 
+def fail_at_operation(number: int, how: str) -> None:
+    """Die instead of the Nth operation, or have it fail: `io` once, `full` from then on."""
+    countdown = itertools.count(number, -1)
+
+    def fault(operation: str) -> None:
+        if operation == "read":
+            return
+        left = next(countdown)
+        if how == "die" and left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "io" and left == 0:
+            raise apsw.IOError("made to fail")
+        if how == "full" and left <= 0 and operation != "open":
+            raise apsw.FullError("made to fail")
+
+    faulty(fault).__enter__()
+
+
 def serve(path: str, durability: str) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     signal.signal(signal.SIGCHLD, lambda *_: None)  # so that it is not discarded
@@ -79,8 +100,13 @@ def serve(path: str, durability: str) -> None:
             try:
                 if "commit" in run:
                     die_at_commit(run["commit"], after=run["after"])
-                trio.run(teller, path, durability, run.get("closing", False))
+                if "operation" in run:
+                    fail_at_operation(run["operation"], run["how"])
+                trio.run(teller, path, durability, run.get("closing", False), run.get("transfers", sys.maxsize))
                 os._exit(0)
+            except StoreError as error:
+                say(failed=str(error))
+                os._exit(3)
             except BaseException:
                 sys.excepthook(*sys.exc_info())
                 os._exit(1)
