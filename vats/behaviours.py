@@ -22,8 +22,8 @@ class Behaviour:
     """
 
     __slots__ = (
-        "_by_name", "_by_position", "_exact_return", "_name", "_other_names", "_other_positions", "_return", "function", "is_guarded",
-        "returns", "returns_now",
+        "_by_name", "_by_position", "_exact_return", "_name", "_other_names", "_other_positions", "_return", "function",
+        "is_guarded", "returns", "returns_now",
     )  # fmt: skip
 
     def __init__(self, cls: type[Any], name: str, function: FunctionType) -> None:

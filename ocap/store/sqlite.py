@@ -107,10 +107,13 @@ class SqliteBackend:
 
     def close(self) -> None:
         """Roll back what was not committed and let go of the file."""
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-        self._db.close()
-        self._unlock()
+        try:
+            with _mapped(str(self.path)):
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                self._db.close()
+        finally:
+            self._unlock()
 
     def _unlock(self) -> None:
         if self._lock is not None:

@@ -71,6 +71,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    """The bank of the examples, on a quiet day."""
+    text = BANK.read_text().replace('source = "', f'source = "{BANK.parent}/').replace("= 2000", "= 200")
+    quiet = tmp_path / "bank.toml"
+    quiet.write_text(text)
+    return quiet
+
+
 def the_line(error: str) -> str:
     (line,) = error.splitlines()
     assert line.startswith("ocap: ")
@@ -430,14 +439,14 @@ def test_full_disk_stops_the_run_with_one_line(
     assert rows_of(db) == before
 
 
-def test_failing_write_stops_the_run_with_one_line(folder: Path) -> None:
+def test_failing_write_stops_the_run_with_one_line(folder: Path, bank: Path) -> None:
     db = folder / "bank.db"
 
     def limit_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
     done = subprocess.run(
-        [*OCAP, "run", str(BANK), "--db", str(db)],
+        [*OCAP, "run", str(bank), "--db", str(db)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -449,7 +458,7 @@ def test_failing_write_stops_the_run_with_one_line(folder: Path) -> None:
     lines = [line for line in done.stderr.splitlines() if "  log  " not in line]
     assert the_line("\n".join(lines)).startswith(f"{db}: disk I/O error")
     assert verify(db) == []
-    assert ocap("run", BANK, "--db", db).returncode == 0
+    assert ocap("run", bank, "--db", db).returncode == 0
 
 
 def test_verify_of_no_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -563,9 +572,9 @@ def test_unknown_log_level(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_stops_cleanly_and_the_next_run_goes_on(sign: signal.Signals, tmp_path: Path) -> None:
+def test_interrupt_stops_cleanly_and_the_next_run_goes_on(sign: signal.Signals, bank: Path, tmp_path: Path) -> None:
     db = tmp_path / "bank.db"
-    with start_ocap("run", BANK, "--db", db) as process:
+    with start_ocap("run", bank, "--db", db) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == 'bank: "open"\n'
         process.send_signal(sign)
@@ -575,7 +584,7 @@ def test_interrupt_stops_cleanly_and_the_next_run_goes_on(sign: signal.Signals, 
     assert "Traceback" not in error
     assert not list(tmp_path.glob("*-wal"))  # closed, not abandoned
     assert verify(db) == []
-    done = ocap("run", BANK, "--db", db)
+    done = ocap("run", bank, "--db", db)
     assert done.returncode == 0
     assert "all purses together hold 3000" in done.stderr
 

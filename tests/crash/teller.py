@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,8 @@ def die_at_commit(number: int, *, after: bool) -> None:
     SqliteBackend.commit = dying  # type: ignore[method-assign]
 
 
-def fail_at_operation(number: int, how: str) -> None:
-    """Die instead of the Nth operation, or have it fail: `io` once, `full` from then on."""
+def fail_at_operation(number: int, how: str) -> AbstractContextManager[None]:
+    """While it is entered: die instead of the Nth operation, or have it fail: `io` once, `full` from then on."""
     countdown = itertools.count(number, -1)
 
     def fault(operation: str) -> None:
@@ -87,7 +88,7 @@ def fail_at_operation(number: int, how: str) -> None:
         if how == "full" and left <= 0 and operation != "open":
             raise apsw.FullError("made to fail")
 
-    faulty(fault).__enter__()
+    return faulty(fault)
 
 
 def serve(path: str, durability: str) -> None:
@@ -100,9 +101,9 @@ def serve(path: str, durability: str) -> None:
             try:
                 if "commit" in run:
                     die_at_commit(run["commit"], after=run["after"])
-                if "operation" in run:
-                    fail_at_operation(run["operation"], run["how"])
-                trio.run(teller, path, durability, run.get("closing", False), run.get("transfers", sys.maxsize))
+                disk = fail_at_operation(run["operation"], run["how"]) if "operation" in run else nullcontext()
+                with disk:
+                    trio.run(teller, path, durability, run.get("closing", False), run.get("transfers", sys.maxsize))
                 os._exit(0)
             except StoreError as error:
                 say(failed=str(error))

@@ -23,7 +23,7 @@ def test_an_import_keeps_the_kind_of_its_kref(kref: str, vref: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["o+0", "o-1", "p+12", "p-3", "o+d1/0", "o+d10/22", "o+v3/4", "o+999999999999999999"],
+    ["o+0", "o-1", "p+12", "p-3", "o+d1/0", "o+d10/22", "o+v3/4", "o+d10/3:0", "o+v10/3:12", "o+999999999999999999"],
 )
 def test_vrefs_of_the_grammar_are_well_formed(text: str) -> None:
     assert refs.is_well_formed_vref(text)
@@ -51,7 +51,7 @@ def test_vrefs_of_the_grammar_are_well_formed(text: str) -> None:
             "o+5.0",
         ),
         *("o+٣", "o+1e3", "o+1_0", "o+1000000000000000000", "p+d1/2", "o-d1/2", "o+d1", "o+d1/", "o+d/1", "o+d01/2"),
-        *("o+d1/02", "o+d1/2/3", "o+x1/2", "o+5\0", "𝟎+5"),
+        *("o+d1/2:", "o+d1/2:01", "o+d1/2:1:2", "o+5:1", "o-5:1", "o+d1/02", "o+d1/2/3", "o+x1/2", "o+5\0", "𝟎+5"),
         *(None, 5, b"o+5", ("o", "+", "5"), type("Text", (str,), {})("o+5")),
     ],
 )
@@ -92,6 +92,15 @@ def test_the_root_and_durable_objects_outlive_an_incarnation(vref: str, expected
 
 def test_a_durable_vref_comes_apart_as_it_was_built() -> None:
     assert (13, 207) == refs.durable_parts(refs.durable_export(13, 207))
+
+
+def test_a_facet_has_a_base_and_an_index() -> None:
+    facet = refs.facet_export(refs.virtual_export(13, 207), 4)
+    assert "o+v13/207:4" == facet
+    assert ("o+v13/207", 4, (13, 207)) == (refs.base_of(facet), refs.facet_of(facet), refs.durable_parts(facet))
+    assert ("o+5", None) == (refs.base_of("o+5"), refs.facet_of("o+d1/2"))
+    assert [True, False] == [refs.is_durable("o+d1/2:0"), refs.is_durable(facet)]
+    assert [True, True, False, False] == [refs.is_off_heap(vref) for vref in ("o+d1/2", facet, "o+0", "o-2")]
 
 
 @pytest.mark.parametrize(("ref", "number"), [("ko20", 20), ("kp3", 3), ("v3", 3), ("s14", 14)])
