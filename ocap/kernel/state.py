@@ -19,7 +19,7 @@ from ocap.kernel.gc_actions import GcActions, GcKey
 from ocap.kernel.journal import Journal
 from ocap.kernel.queue import Queue, QueueRow
 from ocap.kernel.rows import DeadLetterRow, ObjectRow, PromiseRow, SubclusterRow, VatRow
-from ocap.kernel.tables import CACHE_LIMIT, Backend, RowTable, T, Table
+from ocap.kernel.tables import CACHE_LIMIT, READ_LIMIT, Backend, RowTable, T, Table
 from ocap.protocol.refs import Kref, SubclusterId, VatId, object_kref, promise_kref, subcluster_id, vat_id
 
 Changes = dict[str, list[tuple[Any, Any]]]
@@ -49,7 +49,9 @@ class State:
         self.services: Table[str, Kref] = table("services")
         gc_rows: Table[GcKey, bool] = table("gc_actions")
         self.gc = GcActions(journal, gc_rows, backend.gc_actions_of)
-        self.vatstore: Table[tuple[str, bytes], bytes] = Table(journal, lambda key: backend.read_vatstore(*key))
+        self.vatstore: Table[tuple[str, bytes], bytes] = Table(
+            journal, lambda key: backend.read_vatstore(*key), READ_LIMIT
+        )
         self._items: Table[int, QueueRow] = table("queue")
         self._tables: dict[str, Table[Any, Any]] = {
             "objects": self.objects,

@@ -10,10 +10,12 @@ Invariants:
 2. A row born and deleted between two writes never reaches the store.
 3. What the cache says (also: that there is no such row) is what the kernel believes; the store is
    asked only for keys the cache knows nothing of.
+4. What does not differ from the store may be forgotten at any time, where rows are never changed in place.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
@@ -30,6 +32,9 @@ T = TypeVar("T", bound=Row)
 
 CACHE_LIMIT = 500_000
 """Rows kept in memory after a commit, all tables together: some 200 MB."""
+
+READ_LIMIT = 50_000
+"""Rows of vatstores kept in memory within a crank, some 20 MB: a behaviour may look at millions of objects."""
 
 _SOME: Any = object()
 
@@ -68,13 +73,20 @@ class Backend(Protocol):
 
 
 class Table(Generic[K, R]):
-    """One table: keys to rows."""
+    """One table: keys to rows.
 
-    __slots__ = ("_absent", "_dirty", "_fresh", "_journal", "_load", "_rows")
+    Args:
+        journal: what undoes a crank's changes.
+        load: reads a row from the store.
+        limit: how many rows to keep before some are forgotten (invariant 4); None for no limit.
+    """
 
-    def __init__(self, journal: Journal, load: Callable[[K], R | None]) -> None:
+    __slots__ = ("_absent", "_dirty", "_enough", "_fresh", "_journal", "_limit", "_load", "_rows")
+
+    def __init__(self, journal: Journal, load: Callable[[K], R | None], limit: int | None = None) -> None:
         self._journal = journal
         self._load = load
+        self._limit = self._enough = sys.maxsize if limit is None else limit
         self._rows: dict[K, R | None] = {}
         self._dirty: dict[K, None] = {}  # a dict for its order
         self._fresh: set[K] = set()  # keys the store has no row for
@@ -84,10 +96,17 @@ class Table(Generic[K, R]):
         try:
             return self._rows[key]
         except KeyError:
+            if len(self._rows) > self._enough:
+                self._forget_clean()
             row = self._rows[key] = self._load(key)
             if row is None:
                 self._absent.append(key)
             return row
+
+    def _forget_clean(self) -> None:
+        self._rows = {key: self._rows[key] for key in self._dirty}
+        self._absent.clear()
+        self._enough = max(self._limit, 2 * len(self._rows))
 
     def __getitem__(self, key: K) -> R:
         """The row that must be there: its absence would be the kernel's own mistake."""
@@ -150,6 +169,7 @@ class Table(Generic[K, R]):
         self._absent.clear()
         self._dirty.clear()
         fresh.clear()
+        self._enough = self._limit
         return changes
 
     def __len__(self) -> int:
