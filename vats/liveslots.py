@@ -368,7 +368,6 @@ class Liveslots:
             except MissingKindError as error:
                 raise CrankFaultError(str(error)) from None
         self.states.flush()
-        self.slots.bury()
         self.pillars.settle()
         if self._exit is not None:
             self.syscall(self._exit, len(self._exit.data.body))

@@ -7,6 +7,7 @@ finds marked. Most objects are made and stored or sent in one crank, and never h
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ocap.protocol import refs
@@ -23,19 +24,19 @@ class Pillars:
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
-        self._marked: set[str] = set()
+        self._marked: dict[str, None] = {}
         self._touched: dict[str, None] = {}
         self._warned: set[type[Any]] = set()
 
     def load(self) -> list[str]:
         """What earlier incarnations held on their heaps alone."""
         marked = [key[1:].decode() for key, _ in self._vat.store.scan(b"u")]
-        self._marked.update(marked)
+        self._marked.update(dict.fromkeys(marked))
         return marked
 
-    def is_marked(self, vref: str) -> bool:
-        """Whether only the heap holds a durable object, as of the last crank."""
-        return vref in self._marked
+    def marked(self) -> Iterable[str]:
+        """The durable objects that only the heap holds, as of the last crank."""
+        return self._marked
 
     def touch(self, vref: str) -> None:
         """Something about what keeps an object changed in this crank."""
@@ -66,8 +67,8 @@ class Pillars:
 
     def _mark(self, vref: str, heap_only: bool) -> None:
         if heap_only and vref not in self._marked:
-            self._marked.add(vref)
+            self._marked[vref] = None
             self._vat.store.put(b"u" + vref.encode(), b"")
         elif not heap_only and vref in self._marked:
-            self._marked.discard(vref)
+            del self._marked[vref]
             self._vat.store.put(b"u" + vref.encode(), None)

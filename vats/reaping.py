@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from ocap.protocol import refs
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
 REAP_BUDGET = 250
 """Suspects looked at and rows deleted in one crank: some milliseconds, so that nobody waits for it."""
 
+WEAK_PRICE = 4
+"""What a suspect costs in a vat with weak stores: whether one knows it takes several questions to the store."""
+
 
 def reap(vat: Liveslots) -> bool:
     """Delete off-heap objects that nobody can reach, and tell the kernel what the vat no longer holds.
@@ -32,26 +34,22 @@ def reap(vat: Liveslots) -> bool:
     """
     if not vat.is_reaping:  # else this goes on with what the last crank left
         vat.collect()
-        vat.slots.bury()
         vat.pillars.warn()
     dropped: dict[str, None] = {}
     retired: list[str] = []
     budget = REAP_BUDGET
     slots, rows = vat.slots, vat.rows
     while budget > 0:
-        slots.bury()
-        slots.suspect(rows.unreferenced)
-        rows.unreferenced.clear()
-        suspects = sorted(islice(slots.possibly_dead, budget), key=vref_order)
+        price = WEAK_PRICE if vat.weak.is_used else 1
+        suspects = slots.take_suspects(max(1, budget // price))
         if not suspects:
             swept = sweep(vat, budget)
             if not swept:
                 break
             budget -= swept
             continue
-        budget -= len(suspects)
+        budget -= len(suspects) * price
         for vref in suspects:
-            del slots.possibly_dead[vref]
             if slots.find(vref) is not None or rows.is_referenced(vref):
                 continue
             if not refs.is_vat_allocated(vref):
@@ -70,7 +68,7 @@ def reap(vat: Liveslots) -> bool:
         vat.syscall(RetireImports(_in_order(forgotten)), 0)
     if retired:
         vat.syscall(RetireExports(_in_order(retired)), 0)
-    return bool(slots.possibly_dead or rows.unreferenced) or has_rubbish(vat)
+    return slots.has_suspects or has_rubbish(vat)
 
 
 def _in_order(vrefs: Iterable[str]) -> tuple[str, ...]:

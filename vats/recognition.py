@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ocap.protocol import refs
 from vats.entries import prefix_of
 from vats.keys import encode_reference
 
@@ -25,42 +26,43 @@ class Recognition:
         ceased: imports that a weak store no longer recognises since the last reap, in order.
     """
 
-    __slots__ = ("_any", "_any_dropped", "_vat", "ceased")
+    __slots__ = ("_any_dropped", "_used", "_vat", "ceased")
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
-        self._any = False  # whether there may be any record: most vats have none, and each dead object is asked about
+        self._used: dict[bytes, None] = {}
+        """Under what there may be records: most vats have none, and each dead object is asked about."""
         self._any_dropped = False
         self.ceased: dict[str, None] = {}
 
     def load(self) -> None:
-        self._any = self._vat.store.has_any(b"w")
+        if self._vat.store.has_any(b"w"):
+            self._used[b""] = None
         self._any_dropped = self._vat.store.has_any(b"y")
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there may be any record."""
+        return bool(self._used)
 
     def note(self, vref: str, number: int, own: bytes, *, is_there: bool) -> None:
         """The weak store `number`, with rows under `own`, has an entry for `vref`, or no longer."""
         key = own + b"w%s %d" % (vref.encode(), number)
         self._vat.store.put(key, b"" if is_there else None)
         if is_there:
-            self._any = True
+            self._used[own] = None
         else:
             self.ceased[vref] = None
 
     def recognises(self, vref: str) -> bool:
         """Whether any weak store has an entry for `vref`."""
-        if not self._any:
-            return False
-        store = self._vat.store
-        name = b"w%s " % vref.encode()
-        return store.has_any(name) or store.has_any(store.virtual + name)
+        return any(self._vat.store.has_any(own + b"w%s " % vref.encode()) for own in self._used)
 
     def forget(self, base: str) -> None:
         """An object is gone: so are the entries about it and its facets."""
-        if not self._any:
-            return
         store = self._vat.store
-        for own in (b"", store.virtual):
-            for separator in (b" ", b":"):
+        for own in self._used:
+            for separator in (b" ", b":") if refs.is_vat_allocated(base) else (b" ",):
                 for key, _ in store.scan(own + b"w" + base.encode() + separator):
                     vref, _, number = key[len(own) + 1 :].rpartition(b" ")
                     entry = prefix_of(own, b"q", int(number)) + encode_reference(vref.decode())

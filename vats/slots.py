@@ -25,6 +25,7 @@ from vats.exo import Exo
 from vats.kinds import STORE_KINDS, MissingKindError
 from vats.presence import Presence
 from vats.promise import VatPromise
+from vats.rows import vref_order
 from vats.stores import STORES
 from vats.vatstore import Counter
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from vats.liveslots import Liveslots
 
 MANY_DEAD = 1000
-"""Deaths after which the table looks which of them rows still refer to: a scan of a million objects
-leaves as many dead representatives."""
+"""Deaths after which each new entry of the table buries two dead ones: a scan of a million objects
+leaves as many dead representatives, which rows still refer to."""
 
 _REACHABLE, _RECOGNISABLE = b"r", b"s"
 
@@ -47,8 +48,8 @@ class Slots:
     """The slot table of one vat."""
 
     __slots__ = (
-        "_copied", "_copy_decoder", "_dead", "_decoder", "_exports", "_many", "_objects", "_reached", "_recognised", "_vat",
-        "pinned", "possibly_dead", "registry",
+        "_copied", "_copy_decoder", "_dead", "_decoder", "_exports", "_objects", "_reached", "_recognised", "_vat",
+        "died", "pinned", "possibly_dead", "registry",
     )  # fmt: skip
 
     def __init__(self, vat: Liveslots, registry: Registry) -> None:
@@ -57,11 +58,11 @@ class Slots:
         self._exports = Counter(vat.store, "o")
         self._objects: dict[str, _Entry] = {}
         self._dead: deque[_Entry] = deque()
+        self.died = self._dead.append  # one bound method for all entries
         self._reached: set[str] = set()  # durable objects whose row says that the kernel reaches them
         self._recognised: set[str] = set()  # heap objects that the kernel recognises but does not reach
         self.pinned: dict[str, Any] = {}
         self.possibly_dead: dict[str, None] = {}
-        self._many = MANY_DEAD
         self._copied: list[Any] = []
         self._decoder = Decoder(self.to_object, self._to_promise, registry)
         self._copy_decoder = Decoder(lambda slot, _: self._copied_at(slot), self._copied_at, registry)
@@ -120,10 +121,10 @@ class Slots:
 
     def register(self, reference: Any) -> None:
         vref = reference._ocap_vref
-        entry = self._objects[vref] = _Entry(reference, self._dead.append)
+        entry = self._objects[vref] = _Entry(reference, self.died)
         entry.vref = vref
         if len(self._dead) > MANY_DEAD:
-            self.bury()
+            self._bury_some()
 
     # Names to objects
 
@@ -284,15 +285,36 @@ class Slots:
         """What an earlier incarnation may have held on its heap."""
         self.possibly_dead.update(dict.fromkeys(vrefs))
 
-    def bury(self) -> None:
-        """Forget the entries of what died; its vrefs become possibly dead. Emits nothing."""
-        while self._dead:
-            entry = self._dead.popleft()
-            if self._objects.get(entry.vref) is entry:  # else it was made anew meanwhile
-                del self._objects[entry.vref]
-                self.possibly_dead[entry.vref] = None
-        if len(self.possibly_dead) > self._many:
-            # What rows refer to is not dead; when they no longer do, `rows.unreferenced` has it.
-            is_referenced = self._vat.rows.is_referenced
-            self.possibly_dead = {vref: None for vref in self.possibly_dead if not is_referenced(vref)}
-            self._many = max(MANY_DEAD, 2 * len(self.possibly_dead))
+    def take_suspects(self, limit: int) -> list[str]:
+        """At most `limit` names of what may be dead, in the order of `vref_order`; each is taken once."""
+        found: dict[str, None] = {}
+        for names in (self._vat.rows.unreferenced, self.possibly_dead):
+            while names and len(found) < limit:
+                found[names.popitem()[0]] = None
+        for _ in range(min(len(self._dead), limit - len(found))):
+            vref = self._bury()
+            if vref is not None:
+                found[vref] = None
+        return sorted(found, key=vref_order)
+
+    def _bury_some(self) -> None:
+        """Keep up with a behaviour that makes and loses objects; what rows refer to is not dead.
+
+        When they no longer do, `rows.unreferenced` has it.
+        """
+        for _ in range(2):
+            vref = self._bury() if self._dead else None
+            if vref is not None and not self._vat.rows.is_referenced(vref):
+                self.possibly_dead[vref] = None
+
+    def _bury(self) -> str | None:
+        """Forget the entry that is dead the longest; its vref, which is a suspect now. Emits nothing."""
+        entry = self._dead.popleft()
+        if self._objects.get(entry.vref) is not entry:
+            return None  # it was made anew meanwhile
+        del self._objects[entry.vref]
+        return entry.vref
+
+    @property
+    def has_suspects(self) -> bool:
+        return bool(self._dead or self.possibly_dead or self._vat.rows.unreferenced)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -24,6 +25,10 @@ _MUTABLE = (list, dict, set)
 WATCHED = 1000
 """Objects whose state is compared with its row at the end of the crank. Beyond that those that are
 no longer in use are compared at once, so that a scan of a million objects does not hold them all."""
+
+
+MANY_HEAP_ONLY = 1000
+"""Objects looked at for a warning: it is given when a vat is reaped, where time is short."""
 
 
 class States:
@@ -68,12 +73,10 @@ class States:
         return state
 
     def heap_only(self) -> list[type[Any]]:
-        """The classes of durable objects that are alive and that only the heap holds."""
-        alive = [thing for thing in self.unnamed if thing._ocap_vref is None]
-        found = dict.fromkeys(type(thing) for thing in alive)
-        for vref, thing in self.vat.slots.alive():
-            if self.vat.pillars.is_marked(vref):
-                found[type(thing)] = None
+        """The classes of durable objects that are alive and that only the heap holds: of some, if there are very many."""
+        named = map(self.vat.slots.find, islice(self.vat.pillars.marked(), MANY_HEAP_ONLY))
+        unnamed = (thing for thing in islice(self.unnamed, MANY_HEAP_ONLY) if thing._ocap_vref is None)
+        found = {type(thing): None for thing in chain(unnamed, named) if thing is not None}
         return sorted(found, key=lambda cls: cls.__qualname__)
 
     def watch(self, instance: OffHeap) -> None:

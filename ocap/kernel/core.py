@@ -245,8 +245,10 @@ class Core:
         work = self.collector.next_work(self.running, self.lifecycle.keeper)
         if work is None:
             work = self.cycles.next_work(self.running, self.lifecycle.keeper)
-            while self.cycles.to_reap and not self.cycles.is_under_way:
-                self.collector.schedule_reap(self.cycles.to_reap.pop())
+            if self.cycles.to_reap and not self.cycles.is_under_way:
+                while self.cycles.to_reap:
+                    self.collector.schedule_reap(self.cycles.to_reap.pop(), to_the_end=True)
+                work = self.collector.next_work(self.running, self.lifecycle.keeper)
         if work is None:
             if self.state.journal.is_empty:
                 return None

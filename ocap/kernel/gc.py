@@ -12,6 +12,8 @@ Invariants:
    the host asks for everything.
 4. Work is cut into batches, and between two batches a queued item has its turn: dropping a million
    references stalls nobody.
+5. When the host asks for everything, a vat that is told something is asked again: what it gave up on
+   that account is reported too, until nobody has anything more to tell.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Collector:
         self._dirt: dict[str, int] = {}
         self._reap: dict[str, bool] = {}  # vats to be asked, and whether to the end
         self._audits: dict[str, str] = {}  # by vat, the last import it was asked about
+        self._is_thorough = False
         self.has_more = False
         """Whether the last work was only part of what is due: others may come first now."""
 
@@ -63,6 +66,7 @@ class Collector:
     def schedule_reap(self, vat: str, *, to_the_end: bool = False) -> None:
         """Ask a vat to bring out its dead; `to_the_end`: it is started for that, and asked for everything."""
         self._reap[vat] = to_the_end or self._reap.get(vat, False)
+        self._is_thorough = self._is_thorough or to_the_end
 
     @property
     def is_due(self) -> bool:
@@ -87,6 +91,8 @@ class Collector:
             vat = min(self._actions.active, key=sort_key)
             found = self._next_action(keeper(vat)) if vat in running else None
             if found is not None:
+                if self._is_thorough:
+                    self._reap.setdefault(vat, False)
                 return found
             del self._actions.active[vat]
         while self._reap:
@@ -97,6 +103,7 @@ class Collector:
                 if to_the_end and vat in self._audits:
                     self._reap[vat] = True
                 return VatId(vat), deliveries.BringOutYourDead(krefs), deliveries.BringOutYourDead(vrefs)
+        self._is_thorough = False
         return None
 
     def _audit(self, keeper: VatKeeper) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -19,6 +19,7 @@ import trio
 
 from ocap.kernel.core import Core
 from ocap.kernel.effects import Effect
+from ocap.ring.heap import QUIET, Heap
 from ocap.ring.workers import Workers
 
 GROUP_CRANKS = 256
@@ -37,11 +38,13 @@ class Scheduler:
     Args:
         core: the kernel core.
         release: does what the effects of committed cranks ask for; must not raise or wait.
+        heap: is told when there is work.
     """
 
-    def __init__(self, core: Core, release: Callable[[list[Effect]], None]) -> None:
+    def __init__(self, core: Core, release: Callable[[list[Effect]], None], heap: Heap) -> None:
         self._core = core
         self._release = release
+        self._heap = heap
         self._inbox: deque[Callable[[], None]] = deque()
         self._to_tell: list[Callable[[], None]] = []
         self._wake = trio.Event()
@@ -79,6 +82,7 @@ class Scheduler:
     @trio.lowlevel.enable_ki_protection  # Ctrl-C is for the host program, between cranks
     async def run(self, workers: Workers) -> None:
         core = self._core
+        self._heap.work()
         try:
             while not self._stopping:
                 self._take_input()
@@ -104,6 +108,7 @@ class Scheduler:
             self._commit()
             raise
         finally:
+            self._heap.rest()
             self.finished.set()
             self._wake_idle()
 
@@ -143,7 +148,14 @@ class Scheduler:
         self._wake = trio.Event()
         self.is_idle = True
         self._wake_idle()
+        self._heap.rest()
+        if self._heap.is_owed:
+            with trio.move_on_after(QUIET):
+                await self._wake.wait()
+            if not self._wake.is_set():
+                self._heap.collect_all()
         await self._wake.wait()
+        self._heap.work()
         self.is_idle = False
 
     def _wake_idle(self) -> None:

@@ -126,16 +126,13 @@ class Live:
         return self.backend.clist_rows(HOST, "imports", -1)
 
     def collect(self, *, cycles: bool = False) -> None:
-        """Reap every vat until nothing more falls."""
+        """What `Kernel.collect_garbage` does."""
         self.let_go()
         if cycles:
             self.core.cycles.start(self.core.running)
-            self.run()
-        before = -1
-        while before != (before := self.objects()):
-            for vat in sorted(self.core.running - {HOST}):
-                self.core.collector.schedule_reap(vat, to_the_end=True)
-            self.run()
+        for vat in sorted(self.core.running - {HOST}):
+            self.core.collector.schedule_reap(vat, to_the_end=True)
+        self.run()
 
     def objects(self) -> int:
         """How many objects the kernel knows, but for the roots."""

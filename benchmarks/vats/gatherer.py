@@ -1,0 +1,64 @@
+"""Gathers references to objects of another vat, and lets go of all of them at once."""
+
+# ruff: noqa: ARG001, ARG002 - parameters that the contract names
+
+from __future__ import annotations
+
+from typing import Any
+
+from vats import Baggage, DurableExo, E, Exo, VatPowers, WeakSetStore
+
+MANY = 1000
+
+
+class Item(Exo):
+    """An object on the heap."""
+
+
+class DurableItem(DurableExo):
+    """An object with a row of its own."""
+
+    serial: int = 0
+
+
+class Plain:
+    """What is no concern of the kernel's."""
+
+
+class Gatherer(Exo):
+    """Its peer is the vat named `peer`."""
+
+    def __init__(self) -> None:
+        self._held: list[Any] = []
+        self._known: WeakSetStore[Any] = WeakSetStore(durable=True)
+        self._peer: Any = None
+
+    async def bootstrap(self, vats: dict[str, Any], services: dict[str, Any]) -> dict[str, Any]:
+        self._peer = vats["peer"]
+        return vats
+
+    async def make(self, start: int, is_durable: bool) -> list[Any]:
+        return [DurableItem(serial=n) if is_durable else Item() for n in range(start, start + MANY)]
+
+    async def gather(self, batches: int, is_durable: bool, is_recognised: bool) -> int:
+        """`batches` times a thousand references; how many there are then."""
+        for _ in range(batches):
+            items = await E(self._peer).make(len(self._held), is_durable)
+            self._held += items
+            if is_recognised:
+                for item in items:
+                    self._known.add(item)
+        return len(self._held)
+
+    async def gather_plain(self, count: int) -> None:
+        self._held = [Plain() for _ in range(count)]
+
+    async def let_go(self) -> None:
+        self._held = []
+
+    async def ping(self) -> str:
+        return "pong"
+
+
+def build_root_object(vat_powers: VatPowers, parameters: dict[str, Any], baggage: Baggage) -> Gatherer:
+    return Gatherer()
