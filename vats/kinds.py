@@ -14,6 +14,7 @@ Rules:
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -68,7 +69,18 @@ class Kinds:
         own: the classes of its own module, by name.
     """
 
-    __slots__ = ("_classes", "_counter", "_facets", "_instances", "_names", "_numbers", "_vat", "_virtual", "own")
+    __slots__ = (
+        "_classes",
+        "_counter",
+        "_facets",
+        "_instances",
+        "_names",
+        "_numbers",
+        "_vat",
+        "_virtual",
+        "_virtual_instances",
+        "own",
+    )
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
@@ -79,6 +91,7 @@ class Kinds:
         self._names: dict[int, str] = {}
         self._facets: dict[int, tuple[str, ...]] = {}
         self._virtual: dict[type[Any], int] = {}
+        self._virtual_instances = count(1)  # their kinds are this incarnation's alone, so nothing is to be kept
         self._classes: dict[int, type[Any]] = {}  # known to fit what is stored
 
     def load(self) -> None:
@@ -103,7 +116,7 @@ class Kinds:
                 kind = self._virtual[cls] = FIRST_CLASS_KIND - 1 + self._counter.allocate()
                 self._classes[kind] = cls
                 self._facets[kind] = cls._ocap_facet_names
-            vref = refs.virtual_export(kind, self.new_instance(kind))
+            vref = refs.virtual_export(kind, next(self._virtual_instances))
         self._vat.pillars.touch(vref)
         return vref
 

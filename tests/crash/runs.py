@@ -20,8 +20,8 @@ SEED = int(os.environ.get("OCAP_CRASH_SEED", random.randrange(2**32)))
 class Teller:
     """The program under test, at the other end of two pipes."""
 
-    def __init__(self, path: Path, durability: str) -> None:
-        command = [sys.executable, "-m", "tests.crash.teller", str(path), durability]
+    def __init__(self, path: Path, durability: str, program: str = "teller") -> None:
+        command = [sys.executable, "-m", f"tests.crash.{program}", str(path), durability]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=REPOSITORY
         )

@@ -1,8 +1,8 @@
 """The host program that the crash tests kill, and a server that starts and kills it cheaply.
 
 `python -m tests.crash.teller DATABASE DURABILITY` reads a JSON line for each run, forks, and kills the
-child as the line says: after some seconds, before or after its Nth commit, or instead of its Nth
-operation on a file, which may also fail. The child opens the store only after the fork. On standard
+child as the line says: after some seconds or cranks, before or after its Nth commit, or instead of its
+Nth operation on a file, which may also fail. The child opens the store only after the fork. On standard
 output come, a JSON line each: what the child finds, every transfer it was told the end of, what
 came out of the kernel, and how the child ended.
 """
@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,12 @@ import apsw
 import trio
 
 from ocap import E, Kernel, StoreError, load_toml
+from ocap.ring import scheduler
 from ocap.store.sqlite import SqliteBackend
 from tests.store.faulty import faulty
+
+Program = Callable[[str, Any, dict[str, Any]], Awaitable[None]]
+"""What is run and killed: it is given the database, the durability, and the line that says how."""
 
 CONFIG = Path(__file__).parent / "bank.toml"
 CLIENTS = 4
@@ -33,7 +38,8 @@ def say(**what: Any) -> None:
     os.write(1, json.dumps(what).encode() + b"\n")
 
 
-async def teller(path: str, durability: Any, closing: bool, transfers: int) -> None:
+async def teller(path: str, durability: Any, run: dict[str, Any]) -> None:
+    closing, transfers = run.get("closing", False), run.get("transfers", sys.maxsize)
     async with Kernel(path, durability=durability) as kernel:
         banks = kernel.get_subclusters()
         bank = banks[0] if banks else await kernel.launch_subcluster(load_toml(CONFIG)["bank"])
@@ -73,6 +79,20 @@ def die_at_commit(number: int, *, after: bool) -> None:
     SqliteBackend.commit = dying  # type: ignore[method-assign]
 
 
+def die_at_crank(number: int) -> None:
+    """Commits are small, so that much of what came before is kept, and something is always lost."""
+    scheduler.GROUP_CRANKS = 16
+    count = scheduler.Scheduler._count
+    countdown = itertools.count(number, -1)
+
+    def dying(self: scheduler.Scheduler) -> None:
+        if next(countdown) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count(self)
+
+    scheduler.Scheduler._count = dying  # type: ignore[method-assign]
+
+
 def fail_at_operation(number: int, how: str) -> AbstractContextManager[None]:
     """While it is entered: die instead of the Nth operation, or have it fail: `io` once, `full` from then on."""
     countdown = itertools.count(number, -1)
@@ -91,7 +111,7 @@ def fail_at_operation(number: int, how: str) -> AbstractContextManager[None]:
     return faulty(fault)
 
 
-def serve(path: str, durability: str) -> None:
+def serve(program: Program, path: str, durability: str) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     signal.signal(signal.SIGCHLD, lambda *_: None)  # so that it is not discarded
     for line in sys.stdin:
@@ -101,9 +121,11 @@ def serve(path: str, durability: str) -> None:
             try:
                 if "commit" in run:
                     die_at_commit(run["commit"], after=run["after"])
+                if "crank" in run:
+                    die_at_crank(run["crank"])
                 disk = fail_at_operation(run["operation"], run["how"]) if "operation" in run else nullcontext()
                 with disk:
-                    trio.run(teller, path, durability, run.get("closing", False), run.get("transfers", sys.maxsize))
+                    trio.run(program, path, durability, run)
                 os._exit(0)
             except StoreError as error:
                 say(failed=str(error))
@@ -121,4 +143,4 @@ def serve(path: str, durability: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    serve(teller, *sys.argv[1:])

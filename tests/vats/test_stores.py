@@ -452,6 +452,21 @@ def test_virtual_stores_and_objects_leave_no_garbage(vat: Puppet) -> None:
     assert not [key for key, row in vat.rows.rows.items() if b"released" in row]
 
 
+def test_ten_incarnations_leave_no_more_than_one(vat: Puppet) -> None:
+    async def fill(root: Root) -> None:
+        root.kept = MapStore[int, Any]()
+        root.kept[1] = Thing(number=1)
+        root.baggage["note"] = Note(text="the same each time")
+
+    sizes = []
+    for _ in range(10):
+        vat.restart()
+        do(vat, fill)
+        reap(vat)
+        sizes.append(len(vat.rows.rows))
+    assert [sizes[0]] * 10 == sizes
+
+
 def test_a_dead_virtual_object_goes_before_the_incarnation_does(vat: Puppet) -> None:
     async def make(root: Root) -> None:
         root.kept = MapStore[int, Any]()
