@@ -13,10 +13,13 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from ocap.cli.inspect import collect, explain
+from ocap.cli.log import explain_crank, show_log
 from ocap.cli.run import run_clusters
 from ocap.cli.verify import verify_file
 from ocap.legible import safe_text
-from ocap.protocol.errors import OcapError
+from ocap.log.selection import Selection, parse_cranks, parse_time
+from ocap.log.writing import parse_retention
+from ocap.protocol.errors import ConfigError, OcapError
 
 
 def _version() -> str:
@@ -42,6 +45,8 @@ def run(
     db: Annotated[Path | None, Parameter(negative="")] = None,
     log: Annotated[bool, Parameter(negative="")] = False,
     log_json: Annotated[Path | None, Parameter(negative="")] = None,
+    log_keep_size: str | None = None,
+    log_keep_days: float | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Launch the subclusters of a file, or resume them, and run until nothing is left to do.
@@ -59,10 +64,15 @@ def run(
         Show the message traffic on standard error, a line for each delivery and syscall.
     log_json
         Append the message traffic to this file as JSON lines.
+    log_keep_size
+        Keep no more than so much of that file, such as 500M; older parts of it are removed.
+    log_keep_days
+        Keep that file's lines for so many days; older parts of it are removed.
     json
         Print one line of JSON, {"NAME": RESULT, ...}.
     """
-    return run_clusters(cluster, db=db, log=log, log_json=log_json, as_json=json)
+    retention = parse_retention(log_keep_size, log_keep_days)
+    return run_clusters(cluster, db=db, log=log, log_json=log_json, retention=retention, as_json=json)
 
 
 @app.command
@@ -84,6 +94,69 @@ def verify(
         Print one line of JSON, {"problems": [...]}.
     """
     return verify_file(file, as_json=json)
+
+
+@app.command
+def log(
+    file: Annotated[Path, Parameter(name="FILE")],
+    /,
+    *,
+    follow: Annotated[bool, Parameter(negative="")] = False,
+    vat: Annotated[list[str] | None, Parameter(negative="")] = None,
+    method: Annotated[list[str] | None, Parameter(negative="")] = None,
+    ref: Annotated[list[str] | None, Parameter(negative="")] = None,
+    crank: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    why: int | None = None,
+    times: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Show the message traffic that `ocap run --log-json FILE` wrote, rotated parts included, a line for each entry.
+
+    Options that select add up: an entry is shown if it fits each of them. Exits with 1 if --why asks for a
+    crank that the log does not have.
+
+    Parameters
+    ----------
+    file
+        The log file.
+    follow
+        Wait for more at the end, and show it as it is written. Ctrl-C stops.
+    vat
+        Only what happened in or to this vat, by id or name. May be given several times.
+    method
+        Only messages of this method and what their answers settled to. May be given several times.
+    ref
+        Only what names this reference, as ko7, kp3 or a vat's own o-2. May be given several times.
+    crank
+        Only cranks A..B, A.., ..B or A.
+    since
+        Only cranks that began at this time or later: 2026-01-31T12:00 in local time, or 30s, 15m, 2h, 7d ago.
+    until
+        Only cranks that began at this time or earlier.
+    why
+        Show what led to this crank, from the host's message on, and nothing else.
+    times
+        Put the time in front of each line.
+    json
+        Print each entry as a line of JSON.
+    """
+    first, last = (0, None) if crank is None else parse_cranks(crank)
+    selection = Selection(
+        frozenset(vat or ()),
+        frozenset(method or ()),
+        frozenset(ref or ()),
+        first,
+        last,
+        None if since is None else parse_time("--since", since),
+        None if until is None else parse_time("--until", until),
+    )
+    if why is None:
+        return show_log(file, selection, follow=follow, times=times, as_json=json)
+    if follow or not selection.is_everything:
+        raise ConfigError("--why", "shows a whole chain: it cannot be followed or narrowed by other options")
+    return explain_crank(file, why, times=times, as_json=json)
 
 
 class _Safe(logging.Formatter):

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import trio
 
@@ -16,11 +16,14 @@ from ocap.host.inventory import Subcluster
 from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
 from ocap.legible import as_text, safe_text, to_json
-from ocap.log import to_json_line, to_line
+from ocap.log import from_event, to_json_line, to_line
+from ocap.log.writing import LogFile, Retention
 from ocap.protocol.errors import ConfigError, LaunchError
 
 
-def run_clusters(path: Path, *, db: Path | None, log: bool, log_json: Path | None, as_json: bool) -> int:
+def run_clusters(
+    path: Path, *, db: Path | None, log: bool, log_json: Path | None, retention: Retention, as_json: bool
+) -> int:
     """Run the subclusters of `path`; 1 if one of them failed.
 
     Raises:
@@ -33,10 +36,9 @@ def run_clusters(path: Path, *, db: Path | None, log: bool, log_json: Path | Non
             check_config(config, {})
         except ConfigError as error:
             raise ConfigError(str(path), f"subclusters.{name}.{error}") from None
-    try:
-        sink = None if log_json is None else log_json.open("a", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError("--log-json", f"{log_json}: {error.strerror}") from error
+    if log_json is None and retention != Retention():
+        raise ConfigError("--log-keep-size, --log-keep-days", "there is nothing to keep without --log-json FILE")
+    sink = None if log_json is None else LogFile(log_json, retention)
     try:
         kernel = Kernel(db, log=None)
         kernel.observe(_Log(kernel, sink, everything=log), messages=log or sink is not None)
@@ -49,16 +51,17 @@ def run_clusters(path: Path, *, db: Path | None, log: bool, log_json: Path | Non
 class _Log:
     """Writes events where they were asked for."""
 
-    def __init__(self, kernel: Kernel, sink: IO[str] | None, *, everything: bool) -> None:
+    def __init__(self, kernel: Kernel, sink: LogFile | None, *, everything: bool) -> None:
         self._name_of = kernel.vat_name
         self._sink = sink
         self._everything = everything
 
     def __call__(self, event: Event) -> None:
+        entry = from_event(event, self._name_of)
         if self._everything or event.kind == "log":
-            print(to_line(event, self._name_of), file=sys.stderr)
+            print(to_line(entry), file=sys.stderr)
         if self._sink is not None:
-            self._sink.write(to_json_line(event, self._name_of) + "\n")
+            self._sink.write(to_json_line(entry))
 
 
 class _Run:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, get_args
 
+import attrs
 import trio
 
 from ocap.config import ClusterConfig, check_config, config_from_data, config_to_data
@@ -129,13 +131,30 @@ class Kernel:
         return TaskSupervisor(self._core.state, vat, self._core.state.vats[vat].source, self._heap)
 
     def _release(self, effects: list[Effect]) -> None:
+        times = self._times(effects)
         for effect in effects:
             match effect:
                 case HostDelivery(delivery):
                     self._endpoint.deliver(delivery)
                 case Event():
-                    self._observe(effect)
+                    began, took = times.pop()
+                    self._observe(attrs.evolve(effect, time=began, took=took))
         self._endpoint.release_dropped()
+
+    def _times(self, effects: list[Effect]) -> list[tuple[float, float | None]]:
+        """When the cranks of the events began and how long they took, the first event's last."""
+        now, spans = time.time(), self._scheduler.spans
+        epoch = now - trio.current_time()
+        times: list[tuple[float, float | None]] = []
+        for effect in reversed(effects):
+            if isinstance(effect, Event):
+                span = spans.get(effect.crank)
+                if span is None:  # between cranks: before what comes next
+                    times.append((now, None))
+                else:
+                    now = epoch + span[0]
+                    times.append((now, span[1] - span[0]))
+        return times
 
     def _observe(self, event: Event) -> None:
         if event.kind == "fault":

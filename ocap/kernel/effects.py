@@ -32,6 +32,9 @@ class Event:
         kernel: the delivery or syscall in krefs, where there is one.
         vat_side: the same in vrefs.
         text: an explanation, for kinds that have no message.
+        time: when its crank began, or between cranks when it was committed, in seconds since the epoch; told
+            by the ring, as the core keeps no time.
+        took: the seconds its crank took; None between cranks.
     """
 
     crank: int
@@ -41,6 +44,8 @@ class Event:
     kernel: deliveries.Delivery | syscalls.Syscall | None = None
     vat_side: deliveries.Delivery | syscalls.Syscall | None = None
     text: str | None = None
+    time: float | None = None
+    took: float | None = None
 
 
 Effect = HostDelivery | Event

@@ -53,6 +53,8 @@ class Scheduler:
         self.finished = trio.Event()
         self.cranks = 0
         self.commits = 0
+        self.spans: dict[int, tuple[float, float]] = {}
+        """While the log has messages: when each crank since the last commit began and ended, by trio's clock."""
         self.is_idle = False
 
     def submit(self, change: Callable[[], None]) -> None:
@@ -86,6 +88,7 @@ class Scheduler:
         try:
             while not self._stopping:
                 self._take_input()
+                began = trio.current_time() if core.traced else 0.0
                 crank = core.next_crank()
                 while core.stopped:  # by the last crank, by input, or by this one
                     workers.stop(core.stopped.pop())
@@ -98,7 +101,7 @@ class Scheduler:
                     core.finish(crank, outcome)
                 elif self.cranks % BREATHE == 0:
                     await trio.lowlevel.checkpoint()
-                self._count()
+                self._count(crank.number, began)
             self._take_input()
             self._commit()
         except trio.Cancelled:
@@ -120,12 +123,15 @@ class Scheduler:
         while self._inbox:
             self._inbox.popleft()()
 
-    def _count(self) -> None:
+    def _count(self, crank: int, began: float) -> None:
         self.cranks += 1
+        now = trio.current_time()
+        if self._core.traced:
+            self.spans[crank] = (began, now)
         if self._uncommitted == 0:
-            self._deadline = trio.current_time() + GROUP_SECONDS
+            self._deadline = now + GROUP_SECONDS
         self._uncommitted += 1
-        if self._uncommitted >= GROUP_CRANKS or trio.current_time() >= self._deadline:
+        if self._uncommitted >= GROUP_CRANKS or now >= self._deadline:
             self._commit()
 
     _uncommitted = 0
@@ -136,6 +142,7 @@ class Scheduler:
         self._uncommitted = 0
         self.commits += 1
         self._release(effects)
+        self.spans.clear()
         to_tell, self._to_tell = self._to_tell, []
         for tell in to_tell:
             tell()

@@ -31,7 +31,7 @@ RESULTS: dict[str, Any] = {
         "overdraft": "ValueError: insufficient funds",
     },
 }
-KEYS = ["crank", "cause", "kind", "vat", "name", "op", "kernel", "vatside", "text"]
+KEYS = ["crank", "cause", "kind", "vat", "name", "op", "kernel", "vatside", "text", "time", "took"]
 KINDS = {"deliver", "syscall", "log", "error", "fault", "terminate", "note"}
 
 cluster = pytest.mark.parametrize("name", sorted(RESULTS))

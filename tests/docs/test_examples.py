@@ -5,6 +5,7 @@ A block is marked by the line before it: `<!-- PATH -->` for a whole file, `<!--
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -45,3 +46,19 @@ def test_host_program_finds_what_it_left(tmp_path: Path) -> None:
     for _ in range(2):
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=ENVIRONMENT)
         assert f"$ python examples/hello/host.py hello.db\n{done.stdout}" in tutorial
+
+
+def test_chain_on_the_page_is_what_the_command_shows(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    assert ocap("run", HELLO / "hello.toml", "--log-json", log).returncode == 0
+    page = (REPOSITORY / "docs/reference/command-line.md").read_text()
+    assert f"$ ocap log log.jsonl --why 5\n{ocap('log', log, '--why', '5').stdout}```" in page
+
+
+def test_jq_on_the_page_finds_what_it_says(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    assert ocap("run", HELLO / "hello.toml", "--log-json", log).returncode == 0
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    found = [it["kernel"]["method"] for it in entries if it["op"] == "message" and it["name"] == "bob"]
+    page = (REPOSITORY / "docs/reference/message-log.md").read_text()
+    assert "\n".join(["log.jsonl", *found, "```"]) in page

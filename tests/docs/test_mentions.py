@@ -13,7 +13,7 @@ import ocap as host_side
 import vats
 from ocap.cli import app as cli
 from ocap.kernel.effects import Event
-from ocap.log import to_json_line
+from ocap.log import from_event, to_json_line
 from tests.commands import REPOSITORY
 
 REFERENCE = REPOSITORY / "docs/reference"
@@ -28,7 +28,7 @@ def code_on(page: str) -> set[str]:
 
 def test_commands_and_options() -> None:
     text = (REFERENCE / "command-line.md").read_text()
-    for command in (cli.run, cli.verify, cli.why, cli.gc):
+    for command in (cli.run, cli.log, cli.verify, cli.why, cli.gc):
         name = command.__name__
         section = re.search(rf"^## ocap {name}\b.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         assert section, name
@@ -39,7 +39,7 @@ def test_commands_and_options() -> None:
 
 def test_no_command_is_forgotten() -> None:
     commands = {name for name in cli.app if not name.startswith("-")}
-    assert commands == {"run", "verify", "why", "gc"}
+    assert commands == {"run", "log", "verify", "why", "gc"}
 
 
 def test_exported_names() -> None:
@@ -63,7 +63,7 @@ def test_error_classes() -> None:
 
 
 def test_log_fields() -> None:
-    fields = json.loads(to_json_line(Event(0, 0, "note", None), str))
+    fields = json.loads(to_json_line(from_event(Event(0, 0, "note", None), str)))
     assert fields.keys() - code_on("message-log.md") == set()
 
 

@@ -1,0 +1,96 @@
+"""`ocap log`: what a log file says, filtered, explained or drawn."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from ocap.legible import safe_text
+from ocap.log import BadEntryError, Entry, from_json_line, to_json_line, to_line
+from ocap.log.chain import NoSuchCrankError, chain_to
+from ocap.log.reading import parts_of, read_lines
+from ocap.log.selection import Selection
+from ocap.protocol.errors import ConfigError
+
+
+def show_log(path: Path, selection: Selection, *, follow: bool, times: bool, as_json: bool) -> int:
+    """Print the entries that were asked for, a line each.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    for entry in _selected(_entries(path, follow=follow), selection):
+        _print(entry, times=times, as_json=as_json)
+        if follow:
+            sys.stdout.flush()
+    return 0
+
+
+def explain_crank(path: Path, crank: int, *, times: bool, as_json: bool) -> int:
+    """Print what led to a crank, a line each; 1 if the log does not have it.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        chain = _chain(path, crank)
+    except NoSuchCrankError as error:
+        print(f"ocap: {error}", file=sys.stderr)
+        return 1
+    for entry in chain:
+        _print(entry, times=times, as_json=as_json)
+    return 0
+
+
+def _chain(path: Path, crank: int) -> list[Entry]:
+    chain = chain_to(crank, _again_and_again(path))
+    if chain[0].cause:
+        print(f"ocap: the log does not go back to crank {chain[0].cause}, which caused this", file=sys.stderr)
+    return chain
+
+
+def _again_and_again(path: Path) -> Callable[[], Iterable[Entry]]:
+    """The log, as often as it is asked for; complaints are made once."""
+    if not _is_regular(path):
+        entries = list(_entries(path))
+        return lambda: entries
+    calls = 0
+
+    def read() -> Iterable[Entry]:
+        nonlocal calls
+        calls += 1
+        return _entries(path, complain=calls == 1)
+
+    return read
+
+
+def _is_regular(path: Path) -> bool:
+    return bool(parts_of(path)) or (path.exists() and stat.S_ISREG(path.stat().st_mode))
+
+
+def _selected(entries: Iterable[Entry], selection: Selection) -> Iterable[Entry]:
+    return entries if selection.is_everything else filter(selection.has, entries)
+
+
+def _entries(path: Path, *, follow: bool = False, complain: bool = True) -> Iterator[Entry]:
+    """The entries of a log; what is none is told on standard error, and passed over."""
+    try:
+        for line in read_lines(path, follow=follow):
+            try:
+                yield from_json_line(line.text)
+            except BadEntryError as error:
+                if complain:
+                    print(f"ocap: {safe_text(line.place)}: passed over, {safe_text(str(error))}", file=sys.stderr)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise ConfigError(str(error.filename), (error.strerror or str(error)).lower()) from error
+
+
+def _print(entry: Entry, *, times: bool, as_json: bool) -> None:
+    line = to_json_line(entry) if as_json else to_line(entry)
+    if times and not as_json:
+        line = f"{entry.time or '-':27}  {line}"
+    print(line)

@@ -1,0 +1,187 @@
+"""A log file that is kept within a size and an age.
+
+The file is rotated: renamed to its own name, a dot and the next number, and begun anew. Whole parts are
+removed, the oldest first, and nothing else is ever lost: a line is handed to the system as it is
+written, a rename loses nothing, and one program at a time writes to a log that is rotated.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from attrs import frozen
+
+from ocap.log.entry import from_json_line
+from ocap.log.reading import parts_of
+from ocap.protocol.errors import ConfigError
+
+PARTS = 8
+"""Into how many parts what is kept is cut, at least: so much of it, one in eight, goes at once."""
+
+MAX_DAYS = 100_000
+"""Days that a log may be kept for at most: beyond these, leave the option out."""
+
+DAY = 24 * 60 * 60
+"""Seconds in a day."""
+
+MIN_SIZE = 64_000
+"""Bytes that a log which is kept within a size may have at least: parts of 8 kB."""
+
+_SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+@frozen
+class Retention:
+    """How much of a log is kept.
+
+    Attributes:
+        size: bytes, all parts together; None for no limit.
+        seconds: a part goes when its last line is older than this; None for no limit.
+    """
+
+    size: int | None = None
+    seconds: float | None = None
+
+    @property
+    def part_size(self) -> float:
+        return float("inf") if self.size is None else self.size // PARTS
+
+    @property
+    def part_seconds(self) -> float:
+        return float("inf") if self.seconds is None else self.seconds / PARTS
+
+
+class LogFile:
+    """A log file, open for appending.
+
+    Args:
+        path: made if it does not exist; what is not a plain file is never rotated.
+        retention: how much is kept; everything by default.
+        now: the time, in seconds since the epoch.
+
+    Raises:
+        ConfigError: the file cannot be opened, or another program writes to it and either is to rotate it.
+    """
+
+    def __init__(self, path: Path, retention: Retention | None = None, now: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._retention = retention or Retention()
+        self._rotates = self._retention != Retention()
+        self._now = now
+        try:
+            self._open()
+        except OSError as error:
+            raise ConfigError("--log-json", f"{path}: {error.strerror}") from error
+        if self._rotates:
+            self._take_away()
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        # Not 0666: what vats tell each other is nobody else's business.
+        self._fd = os.open(self._path, flags, 0o600)
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            self._rotates = False
+            return
+        try:
+            fcntl.flock(self._fd, (fcntl.LOCK_EX if self._rotates else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            reason = "another program writes to this log, and one that is rotated has one writer"
+            raise ConfigError("--log-json", f"{self._path}: {reason}") from None
+        self._size = status.st_size
+        self._began = self._now()
+        if self._size:
+            self._go_on(status.st_mtime)
+
+    def _go_on(self, changed: float) -> None:
+        """Append to what another run has left."""
+        with self._path.open("rb") as file:
+            try:
+                self._began = datetime.fromisoformat(from_json_line(file.readline()).time or "").timestamp()
+            except ValueError:
+                self._began = changed
+            file.seek(-1, os.SEEK_END)
+            is_whole = file.read() == b"\n"
+        if not is_whole:
+            self._put(b"\n")  # a line was cut short, by a full disk or a loss of power: it ends here
+
+    def write(self, line: str) -> None:
+        """Append a line, given without its newline.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        data = f"{line}\n".encode()
+        if self._rotates and self._size and self._is_full(len(data)):
+            self._rotate()
+        self._put(data)
+
+    def _put(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+        self._size += len(data)
+
+    _size = 0
+
+    def _is_full(self, more: int) -> bool:
+        retention = self._retention
+        return self._size + more > retention.part_size or self._now() - self._began > retention.part_seconds
+
+    def _rotate(self) -> None:
+        parts = parts_of(self._path)
+        number = parts[-1][0] + 1 if parts else 1
+        self._path.rename(self._path.with_name(f"{self._path.name}.{number:06}"))
+        os.close(self._fd)
+        self._open()
+        self._take_away()
+
+    def _take_away(self) -> None:
+        """Remove the oldest parts while there is too much, or what is too old."""
+        parts = [(part, part.stat()) for _, part in parts_of(self._path)]
+        total = self._size + sum(status.st_size for _, status in parts)
+        size, seconds = self._retention.size, self._retention.seconds
+        for part, status in parts:
+            is_too_much = size is not None and total + size // PARTS > size
+            is_too_old = seconds is not None and self._now() - status.st_mtime > seconds
+            if not is_too_much and not is_too_old:
+                return
+            part.unlink()
+            total -= status.st_size
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def parse_retention(size: str | None, days: float | None) -> Retention:
+    """What `--log-keep-size` and `--log-keep-days` ask for.
+
+    Raises:
+        ConfigError: one of them makes no sense.
+    """
+    if days is not None and not 0 < days < MAX_DAYS:
+        raise ConfigError("--log-keep-days", f"{days:g}: a number of days above 0 and below {MAX_DAYS}")
+    return Retention(None if size is None else parse_size(size), None if days is None else days * DAY)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `500M`, `2G`, `64k` or a plain number.
+
+    Raises:
+        ConfigError: it is none of these, or too little to keep anything.
+    """
+    found = re.fullmatch(r"(\d{1,15})([kKMGT]?)B?", text, re.ASCII)
+    if not found:
+        raise ConfigError("--log-keep-size", f"{text}: a size is given as 500M, 2G or 64k")
+    size = int(found[1]) * _SIZES[found[2].upper()]
+    if size < MIN_SIZE:
+        raise ConfigError("--log-keep-size", f"{text}: less than {MIN_SIZE} bytes keeps nothing of use")
+    return size

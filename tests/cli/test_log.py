@@ -1,0 +1,183 @@
+"""`ocap log`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from ocap.cli.app import run_app
+from ocap.log.writing import MIN_SIZE
+from tests.commands import ocap, start_ocap
+
+EXCHANGE = Path(__file__).parents[1] / "clusters" / "exchange" / "exchange.toml"
+CapFd = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A log file, and the lines that `ocap run --log` showed of the same run."""
+    log = tmp_path_factory.mktemp("log") / "log.jsonl"
+    done = ocap("run", EXCHANGE, "--log-json", log, "--log")
+    assert done.returncode == 0
+    return log, done.stderr.splitlines()
+
+
+@pytest.fixture
+def log(kept: tuple[Path, list[str]], tmp_path: Path) -> Path:
+    return Path(shutil.copy(kept[0], tmp_path))
+
+
+def lines_of(capfd: CapFd, *arguments: str | Path, code: int = 0) -> list[str]:
+    assert run_app(["log", *map(str, arguments)]) == code
+    out, error = capfd.readouterr()
+    assert error == ""
+    return out.splitlines()
+
+
+def complaint(capfd: CapFd, *arguments: str | Path, code: int = 2) -> str:
+    assert run_app(["log", *map(str, arguments)]) == code
+    out, error = capfd.readouterr()
+    assert out == ""
+    (line,) = error.splitlines()
+    return line
+
+
+def test_lines_are_those_of_run(kept: tuple[Path, list[str]], capfd: CapFd) -> None:
+    assert lines_of(capfd, kept[0]) == kept[1]
+
+
+def test_json_gives_the_file_back(log: Path, capfd: CapFd) -> None:
+    assert lines_of(capfd, log, "--json") == log.read_text().splitlines()
+
+
+def test_filters_narrow(log: Path, capfd: CapFd) -> None:
+    everything = lines_of(capfd, log)
+    alice = lines_of(capfd, log, "--vat", "alice")
+    assert alice == [line for line in everything if " v4:alice  " in line]
+    both = lines_of(capfd, log, "--vat", "alice", "--vat", "v5")
+    assert both == [line for line in everything if " v4:alice  " in line or " v5:bob  " in line]
+    assert lines_of(capfd, log, "--crank", "7..8") == [line for line in everything if line.startswith(("7<", "8<"))]
+    assert lines_of(capfd, log, "--ref", "ko7") == [line for line in everything if "ko7" in line]
+    assert any(".deposit(" in line for line in lines_of(capfd, log, "--method", "deposit"))
+    assert lines_of(capfd, log, "--since", "1d") == lines_of(capfd, log, "--until", "2999-01-01") == everything
+    assert lines_of(capfd, log, "--until", "1d") == lines_of(capfd, log, "--since", "2999-01-01") == []
+
+
+def test_times_stand_in_front(log: Path, capfd: CapFd) -> None:
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    plain = lines_of(capfd, log)
+    timed = lines_of(capfd, log, "--times")
+    assert timed == [f"{entry['time']}  {line}" for entry, line in zip(entries, plain, strict=True)]
+    cranks = [(entry["crank"], entry["time"], entry["took"]) for entry in entries if entry["crank"]]
+    assert cranks == sorted(cranks)
+    assert all(took > 0 for _, _, took in cranks)
+
+
+def test_why_is_a_chain_of_lines(log: Path, capfd: CapFd) -> None:
+    everything = lines_of(capfd, log)
+    chain = lines_of(capfd, log, "--why", "40")
+    assert chain[0].startswith("6<0 ")
+    assert chain[-1].startswith("40<")
+    assert [line for line in everything if line in chain] == chain
+    as_json = [json.loads(line) for line in lines_of(capfd, log, "--why", "40", "--json")]
+    assert [f"{it['crank']}<{it['cause']}" for it in as_json] == [line.split()[0] for line in chain]
+
+
+def test_why_of_a_crank_that_is_not_there(log: Path, capfd: CapFd) -> None:
+    assert complaint(capfd, log, "--why", "4000", code=1) == "ocap: the log has no crank 4000"
+
+
+def test_why_says_when_the_log_does_not_go_back_far_enough(log: Path, capfd: CapFd) -> None:
+    rest = [line for line in log.read_text().splitlines(keepends=True) if json.loads(line)["crank"] > 20]
+    log.write_text("".join(rest))
+    assert run_app(["log", str(log), "--why", "40"]) == 0
+    out, error = capfd.readouterr()
+    assert out.splitlines()[-1].startswith("40<")
+    assert error == "ocap: the log does not go back to crank 20, which caused this\n"
+
+
+def test_bad_lines_are_named_and_passed_over(log: Path, capfd: CapFd) -> None:
+    good = lines_of(capfd, log)
+    with log.open("ab") as file:
+        file.write(b'{"crank": 1}\nnoise \x1b[2J\xff\n')
+        file.write(b'{"crank": 1, "ca')
+    for arguments in ([], ["--why", "40"]):
+        assert run_app(["log", str(log), *arguments]) == 0
+        out, error = capfd.readouterr()
+        if not arguments:
+            assert out.splitlines() == good
+        number = len(good)
+        assert [line.partition(", ")[0] for line in error.splitlines()] == [
+            f"ocap: log.jsonl line {number + more}: passed over" for more in (1, 2, 3)
+        ]
+        assert error.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--crank", "5..3"], "ocap: --crank: 5..3: ends before it begins"),
+        (["--since", "x"], "ocap: --since: x: a time is given as 2026-01-31T12:00, or as 30s, 15m, 2h or 7d ago"),
+        (
+            ["--why", "3", "--vat", "v1"],
+            "ocap: --why: shows a whole chain: it cannot be followed or narrowed by other options",
+        ),
+    ],
+)
+def test_bad_options(arguments: list[str], line: str, log: Path, capfd: CapFd) -> None:
+    assert complaint(capfd, log, *arguments) == line
+
+
+def test_no_such_log(tmp_path: Path, capfd: CapFd) -> None:
+    for arguments in ([], ["--follow"], ["--why", "3"]):
+        assert complaint(capfd, tmp_path / "no", *arguments) == f"ocap: {tmp_path / 'no'}: no such file or directory"
+
+
+def test_folder_is_no_log(tmp_path: Path, capfd: CapFd) -> None:
+    assert complaint(capfd, tmp_path) == f"ocap: {tmp_path}: is a directory"
+
+
+def test_pipe_is_read(log: Path, tmp_path: Path, capfd: CapFd) -> None:
+    expected = lines_of(capfd, log, "--why", "40")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    feed = threading.Thread(target=lambda: pipe.write_bytes(log.read_bytes()))
+    feed.start()
+    assert lines_of(capfd, pipe, "--why", "40") == expected
+    feed.join()
+
+
+def test_interrupt_ends_following(log: Path) -> None:
+    with start_ocap("log", log, "--follow", "--crank", "1") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("1<0 ")
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, "")
+
+
+def test_follower_sees_a_run_to_its_end_through_rotations(tmp_path: Path) -> None:
+    """A whole run, in parts, by one who follows it from the beginning."""
+    log = tmp_path / "log.jsonl"
+    log.touch()
+    with start_ocap("log", log, "--follow", "--json") as follower:
+        done = ocap("run", EXCHANGE, "--log-json", log, "--log-keep-size", str(3 * MIN_SIZE), "--log-keep-days", "30")
+        assert done.returncode == 0
+        parts = sorted(tmp_path.glob("log.jsonl.*"))
+        assert len(parts) > 1
+        expected = [line for part in (*parts, log) for line in part.read_text().splitlines()]
+        assert follower.stdout is not None
+        assert [follower.stdout.readline().rstrip("\n") for _ in expected] == expected
+        follower.terminate()
+
+
+def test_nothing_to_keep(tmp_path: Path, capfd: CapFd) -> None:
+    assert run_app(["run", str(EXCHANGE), "--log-keep-days", "3"]) == 2
+    reason = "--log-keep-size, --log-keep-days: there is nothing to keep without --log-json FILE"
+    assert capfd.readouterr() == ("", f"ocap: {reason}\n")

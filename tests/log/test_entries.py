@@ -1,0 +1,142 @@
+"""Entries are the documented JSON, and what is none is refused with a reason."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from jsonschema import Draft202012Validator
+
+from ocap.log import BadEntryError, Entry, from_event, from_json_line, to_json_line, to_line
+from ocap.log.entry import OPERATION_FIELDS
+from tests.log.made import every_event
+
+SCHEMA = json.loads((files("ocap.log") / "schema.json").read_text())
+VALID = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
+GOOD: dict[str, Any] = json.loads(to_json_line(from_event(every_event()[0], lambda _: "ann")))
+
+
+def both(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"kernel": fields, "vatside": fields}
+
+
+def test_schema_is_a_schema() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["exchange", "patterns"])
+def test_every_line_of_a_cluster_fits_the_schema(name: str, request: pytest.FixtureRequest) -> None:
+    log: Path = request.getfixturevalue(f"{name}_log")
+    for line in log.read_text().splitlines():
+        entry = json.loads(line)
+        assert list(VALID.iter_errors(entry)) == []
+        assert list(entry) == SCHEMA["required"]
+        assert all(entry[field] is not None for field in ("time",))
+
+
+@pytest.mark.parametrize("event", every_event(), ids=lambda it: f"{it.kind}-{type(it.kernel).__name__}")
+def test_every_kind_of_entry_fits_the_schema_and_is_read_back(event: Any) -> None:
+    entry = from_event(event, lambda _: "ann")
+    line = to_json_line(entry)
+    assert list(VALID.iter_errors(json.loads(line))) == []
+    assert from_json_line(line) == entry
+    assert to_line(entry).startswith("7<3 v1:ann  " if event.vat else "0<0 kernel  note")
+
+
+def test_schema_reader_and_code_know_the_same_operations_and_fields() -> None:
+    assert set(SCHEMA["properties"]["op"]["enum"]) - {None} == OPERATION_FIELDS.keys()
+    assert [it.name for it in attrs.fields(Entry)] == SCHEMA["required"] == list(SCHEMA["properties"])
+    for rule in SCHEMA["allOf"]:
+        op = rule["if"]["properties"].get("op")
+        if op is None:
+            continue
+        definition = SCHEMA["$defs"][rule["then"]["$ref"].rpartition("/")[2]]
+        fields = SCHEMA["$defs"][definition["properties"]["kernel"]["$ref"].rpartition("/")[2]]["required"]
+        for name in op.get("enum", [op.get("const")]):
+            assert set(fields) == OPERATION_FIELDS[name].keys(), name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"crank": -1},
+        {"crank": "1"},
+        {"crank": True},
+        {"kind": "gossip"},
+        {"vat": 3},
+        {"op": "shout"},
+        {"op": None},
+        {"kernel": None},
+        {"kernel": []},
+        {"kernel": {"target": "ko1"}},
+        {"vatside": {**GOOD["vatside"], "slots": "ko1"}},
+        {"vatside": {**GOOD["vatside"], "method": None}},
+        {"time": 5},
+        {"took": -1},
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_the_schema_is_not_read(change: dict[str, Any]) -> None:
+    bad = GOOD | change
+    if change != {"crank": True}:  # which JSON Schema lets pass in some versions, and Python's bool is an int
+        assert not VALID.is_valid(bad)
+    with pytest.raises(BadEntryError):
+        from_json_line(json.dumps(bad))
+
+
+@pytest.mark.parametrize("field", list(GOOD))
+def test_missing_field_is_named(field: str) -> None:
+    with pytest.raises(BadEntryError, match=f"^no {field}$"):
+        from_json_line(json.dumps({key: value for key, value in GOOD.items() if key != field}))
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b"9" * 5_000, b"NaN"], ids=range(8)
+)
+def test_garbage_is_no_entry(line: bytes) -> None:
+    with pytest.raises(BadEntryError):
+        from_json_line(line)
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert from_json_line(json.dumps(GOOD | {"later": 1})) == from_json_line(json.dumps(GOOD))
+
+
+def test_time_without_a_zone_is_no_time() -> None:
+    with pytest.raises(BadEntryError, match="not a possible time"):
+        from_json_line(json.dumps(GOOD | {"time": "2026-01-01T00:00:00"}))
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[2J", "\x9b1m", "\u202e", "\n", "\r", "\x00", "\u2028", "\ud800", "\x07", "\u200b"]
+)
+def test_what_a_vat_wrote_is_inert_in_a_line(text: str) -> None:
+    call = {"target": text, "method": text, "args": [[text], {text: text}], "slots": [], "result": text}
+    settled = {"settlements": [{"promise": text, "rejected": True, "data": text, "slots": []}]}
+    hostile: list[dict[str, Any]] = [
+        {"kernel": call, "vatside": call},
+        {"op": "notify", "kernel": settled, "vatside": settled},
+        {"op": "start", **both({"incarnation": 1, "parameters": [text]})},
+        {"op": "exit", **both({"is_failure": True, "data": text})},
+        {"op": "forward", **both({"promise": text, "to": text})},
+        {"op": "subscribe", **both({"promise": text})},
+        {"op": "keep", **both({"promise": text, "decision": False})},
+        {"op": "drop_imports", **both({"refs": [text]})},
+        {"kind": "log", "op": None, "kernel": None, "vatside": None, "text": text},
+    ]
+    for change in hostile:
+        line = to_line(from_json_line(json.dumps(GOOD | {"vat": text, "name": text} | change)))
+        assert text not in line
+        assert all(char.isprintable() for char in line)
+
+
+def test_value_nested_too_deep_is_shown_as_such() -> None:
+    value: Any = []
+    for _ in range(900):
+        value = [value]
+    line = json.dumps(GOOD | {"op": "exit", **both({"is_failure": True, "data": value})})
+    assert len(to_line(from_json_line(line))) < 300
