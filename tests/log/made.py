@@ -74,7 +74,7 @@ def entry(crank: int = 1, cause: int = 0, kind: str = "log", vat: str | None = "
 
 def message(crank: int, cause: int, vat: str, method: str, result: str | None, kind: str = "deliver") -> Entry:
     """A message, delivered or sent."""
-    fields = {"target": "ko1", "method": method, "args": [[], {}], "slots": [], "result": result}
+    fields: dict[str, Any] = {"target": "ko1", "method": method, "args": [[], {}], "slots": [], "result": result}
     op = "message" if kind == "deliver" else "send"
     return entry(crank, cause, kind, vat, op=op, kernel=fields, vatside=fields)
 
