@@ -85,10 +85,10 @@ def die_at_crank(number: int) -> None:
     count = scheduler.Scheduler._count
     countdown = itertools.count(number, -1)
 
-    def dying(self: scheduler.Scheduler) -> None:
+    def dying(self: scheduler.Scheduler, crank: int, began: float) -> None:
         if next(countdown) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        count(self)
+        count(self, crank, began)
 
     scheduler.Scheduler._count = dying  # type: ignore[method-assign]
 
