@@ -7,13 +7,13 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import App, Parameter
 
 from ocap.cli.inspect import collect, explain
-from ocap.cli.log import explain_crank, show_log
+from ocap.cli.log import draw, explain_crank, show_log
 from ocap.cli.run import run_clusters
 from ocap.cli.verify import verify_file
 from ocap.legible import safe_text
@@ -109,6 +109,7 @@ def log(
     since: str | None = None,
     until: str | None = None,
     why: int | None = None,
+    diagram: Literal["mermaid", "svg"] | None = None,
     times: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -137,6 +138,8 @@ def log(
         Only cranks that began at this time or earlier.
     why
         Show what led to this crank, from the host's message on, and nothing else.
+    diagram
+        Print a sequence diagram of what was selected, as Mermaid text or as an SVG picture.
     times
         Put the time in front of each line.
     json
@@ -152,11 +155,15 @@ def log(
         None if since is None else parse_time("--since", since),
         None if until is None else parse_time("--until", until),
     )
-    if why is None:
-        return show_log(file, selection, follow=follow, times=times, as_json=json)
-    if follow or not selection.is_everything:
+    if why is not None and (follow or not selection.is_everything):
         raise ConfigError("--why", "shows a whole chain: it cannot be followed or narrowed by other options")
-    return explain_crank(file, why, times=times, as_json=json)
+    if diagram is not None:
+        if follow or times:
+            raise ConfigError("--diagram", "is a picture: it cannot be followed and has no times")
+        return draw(file, selection, diagram, crank=why, as_json=json)
+    if why is not None:
+        return explain_crank(file, why, times=times, as_json=json)
+    return show_log(file, selection, follow=follow, times=times, as_json=json)
 
 
 class _Safe(logging.Formatter):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import attrs
 
 from ocap.legible import safe_text
 from ocap.log import BadEntryError, Entry, from_json_line, to_json_line, to_line
-from ocap.log.chain import NoSuchCrankError, chain_to
+from ocap.log.chain import Log, NoSuchCrankError, chain_to
+from ocap.log.mermaid import to_mermaid
 from ocap.log.reading import parts_of, read_lines
 from ocap.log.selection import Selection
+from ocap.log.svg import to_svg
+from ocap.log.traffic import MAX_STEPS, traffic_of
 from ocap.protocol.errors import ConfigError
 
 
@@ -35,7 +41,7 @@ def explain_crank(path: Path, crank: int, *, times: bool, as_json: bool) -> int:
         ConfigError: the file cannot be read.
     """
     try:
-        chain = _chain(path, crank)
+        chain = _chain(_again_and_again(path), crank)
     except NoSuchCrankError as error:
         print(f"ocap: {error}", file=sys.stderr)
         return 1
@@ -44,14 +50,50 @@ def explain_crank(path: Path, crank: int, *, times: bool, as_json: bool) -> int:
     return 0
 
 
-def _chain(path: Path, crank: int) -> list[Entry]:
-    chain = chain_to(crank, _again_and_again(path))
+def draw(path: Path, selection: Selection, form: str, *, crank: int | None, as_json: bool) -> int:
+    """Print a sequence diagram of the entries that were asked for; 1 if the log lacks the crank to be explained.
+
+    Args:
+        path: the log.
+        selection: which entries are drawn.
+        form: mermaid or svg.
+        crank: draw what led to this crank, and nothing else.
+        as_json: print the steps instead.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    log = _again_and_again(path)
+    is_wanted = selection.has
+    if crank is not None:
+        try:
+            chain = _chain(log, crank)
+        except NoSuchCrankError as error:
+            print(f"ocap: {error}", file=sys.stderr)
+            return 1
+        cranks = {entry.crank for entry in chain}
+        is_wanted = lambda entry: entry.crank in cranks and entry in chain  # noqa: E731 - one of two
+    traffic = traffic_of(log(), is_wanted)
+    if traffic.count > MAX_STEPS:
+        text = (
+            f"the diagram has the first {MAX_STEPS} of {traffic.count} steps; narrow it with --crank, --vat or --method"
+        )
+        print(f"ocap: {text}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"participants": traffic.names, "steps": [attrs.asdict(step) for step in traffic.steps]}))
+    else:
+        print({"mermaid": to_mermaid, "svg": to_svg}[form](traffic), end="")
+    return 0
+
+
+def _chain(log: Log, crank: int) -> list[Entry]:
+    chain = chain_to(crank, log)
     if chain[0].cause:
         print(f"ocap: the log does not go back to crank {chain[0].cause}, which caused this", file=sys.stderr)
     return chain
 
 
-def _again_and_again(path: Path) -> Callable[[], Iterable[Entry]]:
+def _again_and_again(path: Path) -> Log:
     """The log, as often as it is asked for; complaints are made once."""
     if not _is_regular(path):
         entries = list(_entries(path))

@@ -181,3 +181,45 @@ def test_nothing_to_keep(tmp_path: Path, capfd: CapFd) -> None:
     assert run_app(["run", str(EXCHANGE), "--log-keep-days", "3"]) == 2
     reason = "--log-keep-size, --log-keep-days: there is nothing to keep without --log-json FILE"
     assert capfd.readouterr() == ("", f"ocap: {reason}\n")
+
+
+def test_diagram_is_of_what_was_selected(log: Path, capfd: CapFd) -> None:
+    lines = lines_of(capfd, log, "--diagram", "mermaid", "--vat", "alice")
+    assert lines[0] == "sequenceDiagram"
+    steps = [line for line in lines if "->>" in line or "--x" in line]
+    assert steps
+    assert all("->>v4: " in line or "--xv4: " in line for line in steps)
+    (line,) = lines_of(capfd, log, "--diagram", "mermaid", "--vat", "alice", "--json")
+    found = json.loads(line)
+    assert found["participants"]["v4"] == "alice"
+    assert len([step for step in found["steps"] if step["kind"] != "note"]) == len(steps)
+
+
+def test_diagram_of_a_chain_says_who_settled_what(log: Path, capfd: CapFd) -> None:
+    lines = lines_of(capfd, log, "--diagram", "mermaid", "--why", "40")
+    assert "kernel" not in "".join(lines)
+    assert "host->>v1: " in lines[6 if "v5" in lines[5] else 5]
+    assert complaint(capfd, log, "--diagram", "svg", "--why", "4000", code=1) == "ocap: the log has no crank 4000"
+
+
+def test_diagram_as_a_picture(log: Path, capfd: CapFd) -> None:
+    lines = lines_of(capfd, log, "--diagram", "svg")
+    assert lines[0].startswith("<svg ")
+    assert lines[-1] == "</svg>"
+
+
+def test_diagram_that_is_too_long_says_so(log: Path, capfd: CapFd) -> None:
+    log.write_bytes(log.read_bytes() * 12)
+    assert run_app(["log", str(log), "--diagram", "mermaid"]) == 0
+    out, error = capfd.readouterr()
+    assert sum("->>" in line or "--x" in line or "Note" in line for line in out.splitlines()) == 500
+    assert error.startswith("ocap: the diagram has the first 500 of ")
+
+
+@pytest.mark.parametrize("option", ["--follow", "--times"])
+def test_diagram_cannot_be_followed(option: str, log: Path, capfd: CapFd) -> None:
+    assert complaint(capfd, log, "--diagram", "svg", option).startswith("ocap: --diagram: ")
+
+
+def test_unknown_form_of_diagram(log: Path, capfd: CapFd) -> None:
+    assert "Choose from" in complaint(capfd, log, "--diagram", "png")

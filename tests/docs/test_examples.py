@@ -48,11 +48,13 @@ def test_host_program_finds_what_it_left(tmp_path: Path) -> None:
         assert f"$ python examples/hello/host.py hello.db\n{done.stdout}" in tutorial
 
 
-def test_chain_on_the_page_is_what_the_command_shows(tmp_path: Path) -> None:
+def test_chain_and_diagram_on_the_page_are_what_the_command_shows(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     assert ocap("run", HELLO / "hello.toml", "--log-json", log).returncode == 0
     page = (REPOSITORY / "docs/reference/command-line.md").read_text()
     assert f"$ ocap log log.jsonl --why 5\n{ocap('log', log, '--why', '5').stdout}```" in page
+    drawn = ocap("log", log, "--diagram", "mermaid", "--vat", "bob").stdout
+    assert f"$ ocap log log.jsonl --diagram mermaid --vat bob\n{drawn}$" in page
 
 
 def test_jq_on_the_page_finds_what_it_says(tmp_path: Path) -> None:
