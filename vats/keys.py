@@ -22,7 +22,7 @@ import attrs
 
 from ocap.protocol.errors import DecodeError, NotPassableError
 from ocap.protocol.marshal import Remotable
-from ocap.protocol.passable import Registry, passable_name
+from ocap.protocol.passable import Registry, stored_name
 from vats.vatstore import after_prefix
 
 MAX_KEY = 4096
@@ -83,7 +83,7 @@ def _encode(key: Any, name_of: Callable[[Any], str]) -> bytes:
         return _FROZENSET + b"".join(sorted([_encode(part, name_of) for part in key])) + _END
     if isinstance(key, Remotable):
         return encode_reference(name_of(key))
-    name = passable_name(kind)
+    name = stored_name(kind)
     if name is not None and attrs.has(kind):
         fields = [_encode(getattr(key, field.name), name_of) for field in attrs.fields(kind)]
         return _RECORD + _escaped(name.encode()) + b"".join(fields) + _END
@@ -178,7 +178,7 @@ def _decode(encoded: bytes, at: int, to_object: Callable[[str], Any], registry: 
     cls: type[Any] | None = None
     if tag == _RECORD:
         text, at = _unescaped(encoded, at)
-        cls = None if registry is None else registry.find(text.decode())
+        cls = None if registry is None else registry.find_stored(text.decode())
         if cls is None and registry is not None:
             raise DecodeError(f"a stored key is of class {text.decode()}, which is not registered with @passable here")
     parts = []

@@ -116,6 +116,7 @@ class Liveslots:
         self._body_bytes = 0
         self._complaints: list[tuple[str, str]] = []
         self._exit: Exit | None = None
+        self.is_loaded = False
         self.is_reaping = False
         self._unfinished = False
         self._edges: Edges = ()
@@ -273,6 +274,7 @@ class Liveslots:
         except Exception as error:
             self.complain(error)
             raise CrankFaultError(f"the code cannot be loaded: {describe(error)}") from None
+        self.is_loaded = True
         parameters = self.slots.decode(delivery.parameters)  # by now its classes are known
         self.calls.spawn(self._build(build, parameters), VatPromise(self))
 

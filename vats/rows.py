@@ -71,7 +71,7 @@ class Rows:
     def from_row(self, row: bytes) -> Any:
         """Raises `MissingKindError`: an object in it is of a class that the vat no longer has."""
         head, _, body = row.partition(b"\n")
-        return self._vat.slots.decode(CapData(body, tuple(head.decode().split(",")) if head else ()))
+        return self._vat.slots.decode(CapData(body, tuple(head.decode().split(",")) if head else ()), stored=True)
 
     def replace(self, old: bytes | None, new: bytes | None) -> None:
         """Count the references when row `old` becomes `new`."""

@@ -48,8 +48,8 @@ class Slots:
     """The slot table of one vat."""
 
     __slots__ = (
-        "_copied", "_copy_decoder", "_dead", "_decoder", "_exports", "_objects", "_reached", "_recognised", "_vat",
-        "died", "pinned", "possibly_dead", "registry",
+        "_copied", "_copy_decoder", "_dead", "_decoder", "_exports", "_objects", "_reached", "_recognised", "_row_decoder",
+        "_vat", "died", "pinned", "possibly_dead", "registry",
     )  # fmt: skip
 
     def __init__(self, vat: Liveslots, registry: Registry) -> None:
@@ -65,6 +65,7 @@ class Slots:
         self.possibly_dead: dict[str, None] = {}
         self._copied: list[Any] = []
         self._decoder = Decoder(self.to_object, self._to_promise, registry)
+        self._row_decoder = Decoder(self.to_object, self._to_promise, registry, stored=True)
         self._copy_decoder = Decoder(lambda slot, _: self._copied_at(slot), self._copied_at, registry)
 
     # Objects to names
@@ -128,15 +129,15 @@ class Slots:
 
     # Names to objects
 
-    def decode(self, data: CapData) -> Any:
-        """The value of `data`.
+    def decode(self, data: CapData, *, stored: bool = False) -> Any:
+        """The value of `data`, which came from the kernel or is of a row.
 
         Raises:
             DecodeError: whoever made it is at fault.
             MissingKindError: it mentions an object whose class this vat lacks; its author's fault.
         """
         try:
-            return self._decoder.decode(data)
+            return (self._row_decoder if stored else self._decoder).decode(data)
         except DecodeError as error:
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, MissingKindError):

@@ -153,6 +153,11 @@ class Vatstore:
             self._keys.sort()
         self._fresh.clear()
 
+    def discard(self) -> None:
+        """Forget what was written since the last checkpoint."""
+        if self._writes:
+            self.take_checkpoint()
+
     def take_checkpoint(self) -> tuple[tuple[bytes, bytes | None], ...]:
         """The crank's writes in key order, one a key; the next crank starts without any."""
         self._crank += 1

@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from ocap.cli.inspect import collect, explain
 from ocap.cli.log import draw, explain_crank, show_log
 from ocap.cli.run import run_clusters
+from ocap.cli.upgrade import check as check_code
 from ocap.cli.verify import verify_file
 from ocap.legible import safe_text
 from ocap.log.selection import Selection, parse_cranks, parse_time
@@ -217,6 +218,37 @@ def gc(
         Print one line of JSON, {"before": {...}, "after": {...}}.
     """
     return collect(file, cycles=cycles, as_json=json)
+
+
+@app.command
+def upgrade(
+    file: Annotated[Path, Parameter(name="FILE")],
+    vat: Annotated[str, Parameter(name="VAT")],
+    source: Annotated[str, Parameter(name="SOURCE")],
+    /,
+    *,
+    check: Annotated[bool, Parameter(negative="")],  # noqa: ARG001 - said, so that nobody takes this for the upgrade
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Say whether new code can take over what a vat has stored; changes nothing.
+
+    The code is run, as if the vat were started with it, and every stored object is looked at. Exits with 0 if all
+    is well, 1 with a line for each kind of what is not.
+
+    Parameters
+    ----------
+    file
+        The database file, in use or not.
+    vat
+        The id of the vat, or its name.
+    source
+        The new code: a Python file, or a dotted module path.
+    check
+        Only look. It must be given.
+    json
+        Print one line of JSON, {"misfits": [...]}.
+    """
+    return check_code(file, vat, source, as_json=json)
 
 
 def run_app(arguments: list[str]) -> int:

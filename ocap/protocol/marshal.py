@@ -333,6 +333,7 @@ class Decoder:
         to_object: (slot, alleged interface) to the object standing for it here.
         to_promise: slot to the promise standing for it here.
         registry: the endpoint's passable classes.
+        stored: whether what it decodes is what the same vat has stored, perhaps in earlier code.
     """
 
     def __init__(
@@ -340,10 +341,12 @@ class Decoder:
         to_object: Callable[[str, str], Any],
         to_promise: Callable[[str], Any],
         registry: Registry = SHARED,
+        *,
+        stored: bool = False,
     ) -> None:
         self._to_object = to_object
         self._to_promise = to_promise
-        self._registry = registry
+        self._find = registry.find_stored if stored else registry.find
         self._slots: tuple[str, ...] = ()
         self._tags: dict[int, Callable[..., Any]] = dict.fromkeys(_CBOR2_TAGS, _refuse)
         self._tags |= {
@@ -394,7 +397,7 @@ class Decoder:
     def _record(self, content: Any, _: bool) -> Any:
         match content:
             case [str(name), *values]:
-                cls = self._registry.find(name)
+                cls = self._find(name)
                 if cls is None:
                     raise DecodeError(f"no class {name} is registered with @passable here")
                 # The check of the whole body does not look into instances.
@@ -410,7 +413,7 @@ class Decoder:
                 raise DecodeError("a malformed error")
         if args is None:
             return RemoteError(name, message, error_id)
-        cls = self._registry.find(name) if "." in name else _error_class(name)
+        cls = self._find(name) if "." in name else _error_class(name)
         if cls is not None and issubclass(cls, Exception):
             _refuse_simple(args)
             try:

@@ -19,6 +19,7 @@ class Registry:
 
     def __init__(self, shared: Registry | None = None) -> None:
         self._by_name: dict[str, type[Any]] = {}
+        self._by_qualname: dict[str, type[Any]] = {}
         self._shared = shared
 
     def register(self, name: str, cls: type[Any]) -> None:
@@ -26,11 +27,20 @@ class Registry:
         other = self._by_name.setdefault(name, cls)
         if other is not cls:
             raise TypeError(f"two passable classes are called {name}: {other!r} and {cls!r}; rename one")
+        self._by_qualname[cls.__qualname__] = cls
 
     def find(self, name: str) -> type[Any] | None:
         found = self._by_name.get(name)
         if found is None and self._shared is not None:
             return self._shared.find(name)
+        return found
+
+    def find_stored(self, name: str) -> type[Any] | None:
+        """The class of what this vat has stored: one of its own, if its module had another name then."""
+        found, qualname = self.find(name), name
+        while found is None and "." in qualname:
+            qualname = qualname.partition(".")[2]
+            found = self._by_qualname.get(qualname)
         return found
 
 
@@ -83,6 +93,14 @@ def _check_is_frozen(cls: type[Any]) -> None:
         )
     if any(not field.init for field in attrs.fields(cls)):
         raise TypeError(f"@passable: every field of {cls.__name__} must be an argument of its constructor")
+
+
+def stored_name(cls: type[Any]) -> str | None:
+    """The name under which instances are keys of stores.
+
+    A vat's own classes leave the module out, as its kinds do: an upgrade may rename the file.
+    """
+    return f".{cls.__qualname__}" if "@" in cls.__module__ and _NAME in vars(cls) else passable_name(cls)
 
 
 def passable_name(cls: type[Any]) -> str | None:

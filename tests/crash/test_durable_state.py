@@ -34,8 +34,8 @@ def end_of(path: Path, random_: random.Random, kills: int) -> dict[str, Any]:
             assert said[-1] == {"ended": -9}, (number, how, said)
             assert problems_of(path, is_new=number < 5) == [], (number, how)
         if not kills:
-            assert teller.run(steps=STEPS, version="one") == [{"ended": 0}]
-        found, end = teller.run(steps=STEPS, version="two", closing=True)
+            assert teller.run(steps=STEPS, version="one", seconds=250) == [{"ended": 0}]
+        found, end = teller.run(steps=STEPS, version="two", closing=True, seconds=250)
     assert end == {"ended": 0}
     assert verify(path) == []
     assert found.pop("problems") == []

@@ -288,6 +288,38 @@ def test_row_of_a_later_version_is_refused(upgrading: Upgrading) -> None:
         upgrading.call("read", 1, "francs")
 
 
+RECORDS = """
+import attrs
+@passable
+@attrs.frozen
+class Place:
+    row: int
+    column: str = "a"
+class Thing(DurableExo):
+    place: Any = None
+    places: SetStore[Any] = field(factory=lambda: SetStore(durable=True))
+    async def enter(self, row: int) -> None:
+        self.place = [Place(row)]
+        self.places.add(Place(row))
+    async def has(self, row: int) -> Any:
+        return [self.place == [Place(row)], Place(row) in self.places, list(self.places) == [Place(row)]]
+"""
+
+
+def test_records_and_keys_of_own_classes_are_found_again_when_the_file_is_renamed(tmp_path: Path) -> None:
+    it = Upgrading(tmp_path)
+    assert it.start(RECORDS) is None
+    it.call("make", 1, {})
+    it.puppet.send("o+d10/1", "enter", 3)
+    assert it.puppet.call("has", 3, target="o+d10/1") == [True] * 3
+    it.path = tmp_path / "other.name.py"
+    assert it.start(RECORDS) is None
+    assert it.puppet.call("has", 3, target="o+d10/1") == [True] * 3
+    assert it.start(RECORDS.replace("@passable", "")) is None
+    with pytest.raises(Exception, match=r"Place .* registered with @passable here"):
+        it.puppet.call("has", 3, target="o+d10/1")
+
+
 def test_missing_class_stops_the_start_before_anything_changes(upgrading: Upgrading) -> None:
     rows = dict(upgrading.rows.rows)
     fault = upgrading.start("class Other(DurableExo):\n    pass\nThing = Other")
