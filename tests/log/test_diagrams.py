@@ -128,7 +128,7 @@ def test_mermaid_is_participants_then_steps() -> None:
     ]
     assert to_mermaid(traffic_of(log)) == (
         "sequenceDiagram\n"
-        "    participant host as host name of host\n"
+        "    participant host as host\n"
         "    participant v1 as v1 name of v1\n"
         "    host->>v1: greet() → kp1\n"
         "    v1-->>host: kp1: null\n"
