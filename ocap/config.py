@@ -9,12 +9,14 @@ import ast
 import importlib.util
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from attrs import asdict, field, frozen
+from attrs import asdict, evolve, field, fields, frozen
 
+from ocap.kernel.bodies import find_promise
+from ocap.kernel.options import FAULT_LIMIT, FaultPolicy
 from ocap.protocol.errors import ConfigError, NotPassableError
 from ocap.protocol.marshal import encode
 
@@ -26,10 +28,21 @@ class VatConfig:
     Attributes:
         source: a Python file, or a dotted module path.
         parameters: what `build_root_object` gets; anything passable except promises.
+        critical: whether its death, unless the host program asked for it, stops the kernel.
+        on_fault: what becomes of the vat after `fault_limit` faults, or one while it starts: "suspend"
+            (its messages are held until it is resumed), "terminate" or "panic" (the kernel stops).
+        fault_limit: faults it may have between two reaps.
+        imports: modules its code may import beside the pure ones of the standard library; None: any.
+        endowments: names of services it is given itself, as `vat_powers.endowments`.
     """
 
     source: str
     parameters: Mapping[str, Any] = field(factory=dict)
+    critical: bool = False
+    on_fault: FaultPolicy = "suspend"
+    fault_limit: int = FAULT_LIMIT
+    imports: Sequence[str] | None = None
+    endowments: Sequence[str] = ()
 
 
 @frozen
@@ -49,7 +62,7 @@ class ClusterConfig:
     name: str = ""
 
 
-_VAT_KEYS = {"source", "parameters"}
+_VAT_KEYS = {it.name for it in fields(VatConfig)}
 _CLUSTER_KEYS = {"bootstrap", "vats", "services"}
 
 
@@ -110,7 +123,8 @@ def _vat(value: Any, where: str, folder: Path) -> VatConfig:
         raise ConfigError(f"{where}.source", "must be a Python file or a dotted module path")
     if is_file_source(source):
         source = str((folder / source).absolute())
-    return VatConfig(source, _table(table.get("parameters", {}), f"{where}.parameters"))
+    parameters = _table(table.get("parameters", {}), f"{where}.parameters")
+    return VatConfig(**{**table, "source": source, "parameters": parameters})
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
@@ -133,12 +147,12 @@ def is_file_source(source: str) -> bool:
     return source.endswith(".py") or os.sep in source
 
 
-def check_config(config: ClusterConfig, services: Mapping[str, Any]) -> ClusterConfig:
+def check_config(config: ClusterConfig, services: Collection[str]) -> ClusterConfig:
     """A config that can be launched: sources found and made absolute, names known, values passable.
 
     Args:
         config: as the host program gave it.
-        services: what the kernel provides, by name.
+        services: the names of what the kernel provides.
 
     Raises:
         ConfigError: with the path to what is wrong.
@@ -153,14 +167,8 @@ def check_config(config: ClusterConfig, services: Mapping[str, Any]) -> ClusterC
         _is(vat, VatConfig, f"vats.{name}")
     if config.bootstrap not in config.vats:
         raise ConfigError("bootstrap", f"there is no vat {config.bootstrap!r}; there are: {', '.join(config.vats)}")
-    if isinstance(config.services, str):
-        raise ConfigError("services", "expected several names, not one str")
-    _is(config.services, Sequence, "services")
-    for service in config.services:
-        if service not in services:
-            known = ", ".join(sorted(services)) or "none"
-            raise ConfigError("services", f"there is no service {service!r}; provided here: {known}")
-    checked = {name: _check_vat(vat, f"vats.{name}") for name, vat in config.vats.items()}
+    _check_services(config.services, services, "services")
+    checked = {name: _check_vat(vat, f"vats.{name}", services) for name, vat in config.vats.items()}
     return ClusterConfig(config.bootstrap, checked, tuple(config.services), config.name)
 
 
@@ -169,18 +177,64 @@ def _is(value: Any, kind: type[Any], where: str) -> None:
         raise ConfigError(where, f"expected a {kind.__name__}, not {type(value).__name__}")
 
 
-def _check_vat(vat: VatConfig, where: str) -> VatConfig:
+def _check_services(names: Any, services: Collection[str], where: str) -> None:
+    for service in _check_names(names, where):
+        if service not in services:
+            known = ", ".join(sorted(services)) or "none"
+            raise ConfigError(where, f"there is no service {service!r}; provided here: {known}")
+
+
+def _check_names(names: Any, where: str) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise ConfigError(where, "expected several names, not one str")
+    _is(names, Sequence, where)
+    for name in names:
+        _is(name, str, where)
+    return tuple(names)
+
+
+def _check_vat(vat: VatConfig, where: str, services: Collection[str]) -> VatConfig:
     _is(vat.source, str, f"{where}.source")
-    _is(vat.parameters, Mapping, f"{where}.parameters")
+    _is(vat.critical, bool, f"{where}.critical")
+    if vat.on_fault not in get_args(FaultPolicy):
+        raise ConfigError(f"{where}.on_fault", f"is 'suspend', 'terminate' or 'panic', not {vat.on_fault!r}")
+    _is(vat.fault_limit, int, f"{where}.fault_limit")
+    if vat.fault_limit < 1:
+        raise ConfigError(f"{where}.fault_limit", f"must be at least 1, not {vat.fault_limit}")
+    _check_services(vat.endowments, services, f"{where}.endowments")
+    return evolve(
+        vat,
+        source=check_source(vat.source, f"{where}.source"),
+        parameters=check_parameters(vat.parameters, f"{where}.parameters"),
+        imports=None if vat.imports is None else _check_names(vat.imports, f"{where}.imports"),
+        endowments=tuple(vat.endowments),
+    )
+
+
+def check_parameters(parameters: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Parameters that can be kept with a vat.
+
+    Raises:
+        ConfigError: they are no mapping, or cannot pass, or have a promise in them; with its path.
+    """
+    _is(parameters, Mapping, where)
+    made = dict(parameters)
     try:
-        encode(dict(vat.parameters))
+        encode(made)
     except NotPassableError as error:
-        raise ConfigError(f"{where}.parameters{error.path}", error.reason) from None
-    return VatConfig(_check_source(vat.source, f"{where}.source"), dict(vat.parameters))
+        raise ConfigError(f"{where}{error.path}", error.reason) from None
+    place = find_promise(made, where)
+    if place is not None:
+        raise ConfigError(place, "a promise cannot be kept in parameters; await it, and pass what it settles to")
+    return made
 
 
-def _check_source(source: str, where: str) -> str:
-    """The source, as it will be stored: a file's absolute path, or the module path."""
+def check_source(source: str, where: str) -> str:
+    """The source, as it will be stored: a file's absolute path, or the module path.
+
+    Raises:
+        ConfigError: there is no such Python file, or it does not compile.
+    """
     path = Path(source).absolute() if is_file_source(source) else _find_module(source, where)
     try:
         text = path.read_bytes()
@@ -216,7 +270,9 @@ def _os_reason(error: OSError) -> str:
 
 def config_to_data(config: ClusterConfig) -> dict[str, Any]:
     """A config as plain data, to be stored."""
-    return asdict(config)
+    # Not deeper: values in parameters stay what they are.
+    vats = {name: asdict(vat, recurse=False) for name, vat in config.vats.items()}
+    return {**asdict(config, recurse=False), "vats": vats}
 
 
 def config_from_data(data: dict[str, Any]) -> ClusterConfig:

@@ -90,6 +90,16 @@ class _Search:
             yield f"the parameters of {vat} {name}"
         for (service,) in self._db.execute("SELECT name FROM services WHERE kref = ?", (kref,)):
             yield f"it is the service {service}"
+        if list(self._db.execute("SELECT 1 FROM pins WHERE kref = ?", (kref,))):
+            yield "the host program pinned it"
+        for cluster, name in self._db.execute(_CONFIGS, (kref,)):
+            yield f"the config of subcluster {cluster} {name}"
+        for vat, name in self._db.execute("SELECT id, name FROM vats WHERE done = ?", (kref,)):
+            yield f"it tells how {vat} {name} ends"
+        for vat, name in self._db.execute(_ENDOWED, (kref,)):
+            yield f"an endowment of {vat} {name}"
+        for facet, vat in self._db.execute("SELECT kref, subject FROM facets WHERE done = ?", (kref,)):
+            yield f"{facet}, the admin object of {vat}"
         for cluster, name in self._db.execute("SELECT id, name FROM subclusters WHERE result = ?", (kref,)):
             yield f"the result of subcluster {cluster} {name}"
         for number, method in self._db.execute(_DEAD_LETTERS, (kref,)):
@@ -110,6 +120,9 @@ class _Search:
 
 # Whether a list of krefs separated by spaces has one of them.
 _PARAMETERS = "SELECT id, name FROM vats WHERE (' ' || parameter_slots || ' ') LIKE '% ' || ?1 || ' %'"
+_ENDOWED = """SELECT v.id, v.name FROM vats v, json_each(v.options, '$.endowments') e
+              WHERE json_extract(e.value, '$[1]') = ?1"""
+_CONFIGS = "SELECT id, name FROM subclusters WHERE (' ' || config_slots || ' ') LIKE '% ' || ?1 || ' %'"
 _HAS_SLOT = "(' ' || slots || ' ') LIKE '% ' || ?1 || ' %'"
 _SETTLED = "SELECT kref, state FROM promises WHERE " + _HAS_SLOT  # noqa: S608 - constants
 _DEAD_LETTERS = "SELECT number, method FROM dead_letters WHERE target = ?1 OR " + _HAS_SLOT  # noqa: S608 - constants

@@ -276,12 +276,13 @@ class Liveslots:
             raise CrankFaultError(f"the code cannot be loaded: {describe(error)}") from None
         self.is_loaded = True
         parameters = self.slots.decode(delivery.parameters)  # by now its classes are known
-        self.calls.spawn(self._build(build, parameters), VatPromise(self))
+        powers = VatPowers(self, {name: self.slots.to_object(vref, name) for name, vref in delivery.endowments})
+        self.calls.spawn(self._build(build, powers, parameters), VatPromise(self))
 
-    async def _build(self, build: BuildRootObject, parameters: Any) -> None:
+    async def _build(self, build: BuildRootObject, powers: VatPowers, parameters: Any) -> None:
         assert self._baggage is not None
         try:
-            root = build(VatPowers(self), parameters, self._baggage)
+            root = build(powers, parameters, self._baggage)
             if isinstance(root, CoroutineType):
                 root = await root
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ocap.protocol.syscalls import Exit
@@ -11,12 +12,17 @@ if TYPE_CHECKING:
 
 
 class VatPowers:
-    """The powers that every vat has over itself."""
+    """The powers that every vat has over itself, and those that its config names.
 
-    __slots__ = ("_vat",)
+    Attributes:
+        endowments: references to the services of `VatConfig.endowments`, by name.
+    """
 
-    def __init__(self, vat: Liveslots) -> None:
+    __slots__ = ("_vat", "endowments")
+
+    def __init__(self, vat: Liveslots, endowments: Mapping[str, Any]) -> None:
         self._vat = vat
+        self.endowments = endowments
 
     def log(self, *args: object) -> None:
         """Write a line to the vat's log, put together as `print` does."""

@@ -111,7 +111,7 @@ class Endpoint:
         self._check_open()
         body, references = encode_call(args, kwargs)
         for reference in references:
-            self._check_ours(reference)
+            self.check_ours(reference)
         promise = self.new_promise() if wants_result else None
         self._submit(lambda: self._send(target, method, body, references, promise))
         return promise
@@ -122,7 +122,7 @@ class Endpoint:
         self._waiting.add(promise)
         return promise
 
-    def _check_ours(self, reference: Any) -> None:
+    def check_ours(self, reference: Any) -> None:
         if not isinstance(reference, HostRef | HostPromise):
             raise NotPassableError("", f"a {type(reference).__name__} lives in no vat; provide it as a service")
         if reference._endpoint is not self:
@@ -309,7 +309,7 @@ class _Batch:
         return tuple([self._slot(reference) for reference in references])
 
     def _slot(self, reference: Any) -> str:
-        self._endpoint._check_ours(reference)
+        self._endpoint.check_ours(reference)
         if isinstance(reference, HostRef) or not reference.is_settled:
             return self._endpoint.vref(reference)
         vref = self._vrefs.get(reference)

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from ocap.config import ClusterConfig
 from ocap.host.refs import HostRef
+from ocap.protocol.errors import UpgradeError
 from ocap.protocol.refs import SubclusterId, VatId
 
 
@@ -19,6 +20,8 @@ class Vat:
     Attributes:
         state: new, live, suspended or terminated.
         incarnation: 0 for the first; each restart or upgrade adds one.
+        faults: since it was last reaped; its policy acts on the limit.
+        restart_due: a restart of all vats was asked for, and it has not been needed since.
     """
 
     id: VatId
@@ -27,6 +30,9 @@ class Vat:
     state: str
     incarnation: int
     source: str
+    faults: int = 0
+    critical: bool = False
+    restart_due: bool = False
 
 
 @frozen
@@ -45,3 +51,42 @@ class Subcluster:
     root: HostRef = field(repr=False)
     result: Any = field(repr=False)
     vats: Mapping[str, Vat] = field(repr=False)
+    is_system: bool = False
+
+
+@frozen
+class SubclusterUpdate:
+    """What a new config changed.
+
+    Attributes:
+        added: vats that were created; who needs them is given their roots by `kernel.root`.
+        upgraded: vats whose source or parameters changed, with what went wrong where that failed: these go
+            on as they were.
+        removed: vats that were terminated.
+        at_reload: parts of the config that only the next reload applies.
+    """
+
+    added: tuple[str, ...]
+    upgraded: Mapping[str, UpgradeError | None]
+    removed: tuple[str, ...]
+    at_reload: tuple[str, ...]
+
+
+@frozen
+class DeadLetter:
+    """A message whose delivery faulted its vat. It waits to be retried or dropped.
+
+    Attributes:
+        crank: the crank that was undone.
+        vat: whose; `reason`: what it did.
+        target: the object it was sent to.
+    """
+
+    number: int
+    crank: int
+    vat: VatId
+    target: HostRef
+    method: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    reason: str

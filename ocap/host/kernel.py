@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -12,27 +13,20 @@ from typing import Any, Self, TypeVar, get_args
 import attrs
 import trio
 
-from ocap.config import ClusterConfig, check_config, config_from_data, config_to_data
+from ocap.config import ClusterConfig
+from ocap.host.control import UNSET, Control
 from ocap.host.endpoint import Endpoint
-from ocap.host.inventory import Subcluster, Vat
-from ocap.host.refs import HostPromise, HostRef
+from ocap.host.inventory import DeadLetter, Subcluster, SubclusterUpdate, Vat
+from ocap.host.refs import HostRef
 from ocap.host.services import Services
 from ocap.kernel.core import Core
 from ocap.kernel.effects import Effect, Event, HostDelivery
-from ocap.kernel.items import TerminateVat
-from ocap.kernel.lifecycle import LaunchSpec, VatSpec
-from ocap.kernel.rows import SubclusterRow, VatRow
-from ocap.protocol import deliveries, syscalls
-from ocap.protocol.capdata import CapData
+from ocap.protocol import deliveries
 from ocap.protocol.errors import (
-    ConfigError,
     KernelClosedError,
-    LaunchError,
     SubclusterNotFoundError,
-    VatNotFoundError,
 )
-from ocap.protocol.marshal import encode
-from ocap.protocol.refs import HOST, SubclusterId, VatId, sort_key
+from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
 from ocap.ring.heap import Heap
 from ocap.ring.scheduler import Scheduler
 from ocap.ring.supervisor import TaskSupervisor
@@ -52,6 +46,9 @@ class Kernel:
     Args:
         path: the database file, made if it does not exist; None keeps everything in memory.
         durability: what a commit survives: loss of power, of the process, or nothing.
+        system: the system subclusters, by name. They are launched, updated or terminated when the kernel
+            is entered, so that they are as declared; they may use services that are `system_only`, and
+            the root of each is offered to all as the service of its name.
         log: called with each `Event` of the message log, after the commit of its crank.
 
     Raises:
@@ -64,6 +61,7 @@ class Kernel:
         path: str | os.PathLike[str] | None = None,
         *,
         durability: Durability = "power",
+        system: Mapping[str, ClusterConfig] | None = None,
         log: Sink | None = None,
     ) -> None:
         if durability not in get_args(Durability):
@@ -82,6 +80,8 @@ class Kernel:
         self._endpoint = Endpoint(self._core, self._scheduler.submit, self._scheduler.after_commit, self._serve)
         self._endpoint.is_closed = True
         self._services = Services(self._endpoint)
+        self._control = Control(self._core, self._endpoint, self._services, self._apply, self._scheduler.submit)
+        self._system = dict(system or {})
         self._nursery_manager: Any = None
         self._nursery: trio.Nursery | None = None
         self._is_over = False
@@ -96,6 +96,12 @@ class Kernel:
         workers = Workers(self._nursery, self._supervise)
         self._endpoint.is_closed = False
         self._nursery.start_soon(self._scheduler.run, workers, name="ocap scheduler")
+        try:
+            await self._control.settle_system(self._system)
+        except BaseException:
+            if await self.__aexit__(*sys.exc_info()):
+                raise KernelClosedError("the kernel was cancelled while it was entered") from None
+            raise
         return self
 
     async def __aexit__(
@@ -237,45 +243,63 @@ class Kernel:
             LaunchError: a vat could not be created or bootstrap raised; its cause is what it raised.
         """
         self._check_running()
-        public = {name: s for name, s in self._services.by_name.items() if not s.system_only}
-        config = check_config(config, public)
-        services = tuple((name, public[name].kref) for name in config.services)
-        vats = tuple(VatSpec(name, vat.source, _data(vat.parameters)) for name, vat in config.vats.items())
-        spec = LaunchSpec(config.name, encode(config_to_data(config))[0], config.bootstrap, vats, services)
-
-        launched: list[SubclusterId] = []
-
-        def change() -> HostPromise:
-            row = self._core.lifecycle.launch(spec)
-            vref = self._core.lifecycle.keeper(HOST).to_vat(row.result)
-            self._core.host_syscalls([syscalls.Subscribe(vref)])
-            launched.append(row.id)
-            return self._endpoint.expect(row.result)
-
-        try:
-            await (await self._apply(change))
-        except trio.Cancelled:
-            self._scheduler.submit(lambda: self._terminate(launched))
-            raise
-        except KernelClosedError:
-            raise
-        except LaunchError as error:
-            raise LaunchError(_named(config.name, str(error))) from None
-        except Exception as error:
-            reason = f"bootstrap raised {type(error).__name__}: {error}"
-            raise LaunchError(_named(config.name, reason)) from error
-        return self.get_subcluster(launched[0])
+        return await self._control.launch(config)
 
     def get_subclusters(self) -> list[Subcluster]:
         """Every subcluster that is launched, oldest first."""
-        self._write()
-        rows = [self._core.state.subclusters[name] for name in self._backend.subclusters()]
-        return [self._subcluster(row) for row in rows if row.state == "running"]
+        self._check_open()
+        return [self._control.subcluster(row) for row in self._control.rows()]
 
     def get_subcluster(self, subcluster: str) -> Subcluster:
         """Raises `SubclusterNotFoundError`."""
         self._check_open()
-        return self._subcluster(self._launched(subcluster))
+        return self._control.subcluster(self._control.find(subcluster))
+
+    def get_system_subcluster(self, name: str) -> Subcluster:
+        """The system subcluster declared under that name. Raises `SubclusterNotFoundError`."""
+        self._check_open()
+        for row in self._control.rows():
+            if row.is_system and row.name == name:
+                return self._control.subcluster(row)
+        raise SubclusterNotFoundError(f"there is no system subcluster {name}")
+
+    async def update_subcluster(self, subcluster: str, config: ClusterConfig) -> SubclusterUpdate:
+        """Give a subcluster a new config, and do at once what follows from it.
+
+        New vats are created (nobody has their roots yet: see `root`), vats that are in it no more are
+        terminated, vats whose source, parameters, imports or endowments changed are upgraded, other
+        options are set. `bootstrap` and `services` count at the next reload. All of it is queued in one
+        commit; a vat that cannot be upgraded goes on as it was.
+
+        Raises:
+            SubclusterNotFoundError: there is none of that id.
+            ConfigError: the config is wrong; nothing was changed.
+        """
+        self._check_running()
+        return await self._control.update(subcluster, config)
+
+    async def reload_subcluster(self, subcluster: str) -> Subcluster:
+        """Launch a subcluster anew from its config: a clean slate, under a new id.
+
+        Every vat of the config is there again, also one that was terminated. The old subcluster ends when
+        the new one's bootstrap has answered; if that fails, it goes on as it was.
+
+        Raises:
+            SubclusterNotFoundError: there is none of that id.
+            ConfigError: its config is not valid any more, as a source is missing.
+            LaunchError: as `launch_subcluster`.
+        """
+        self._check_running()
+        return await self._control.reload(subcluster)
+
+    async def restart_subcluster(self, subcluster: str) -> None:
+        """Pause and resume: every vat's next incarnation is built from durable state when next needed.
+
+        Raises:
+            SubclusterNotFoundError: there is none of that id.
+        """
+        self._check_running()
+        await self._control.restart(subcluster)
 
     async def terminate_subcluster(self, subcluster: str) -> None:
         """End every vat of a subcluster and forget it.
@@ -283,60 +307,64 @@ class Kernel:
         Raises:
             SubclusterNotFoundError: there is none of that id.
         """
-
-        def change() -> None:
-            self._core.lifecycle.terminate_subcluster(self._launched(subcluster))
-
-        await self._apply(change)
-
-    def _terminate(self, subclusters: list[SubclusterId]) -> None:
-        """A change from outside: end those that are still there."""
-        rows = [row for row in map(self._core.state.subclusters.get, subclusters) if row is not None]
-        self._core.between_cranks(lambda: [self._core.lifecycle.terminate_subcluster(row) for row in rows])
-
-    def _launched(self, subcluster: str) -> SubclusterRow:
-        row = self._core.state.subclusters.get(subcluster)
-        if row is None or row.state != "running":
-            raise SubclusterNotFoundError(f"there is no subcluster {subcluster}")
-        return row
-
-    def _subcluster(self, row: SubclusterRow) -> Subcluster:
-        config = config_from_data(self._endpoint.decoder.decode(CapData(row.config)))
-        self._write()
-        vats = {vat.name: vat for vat in map(self.get_vat, self._backend.vats_of(row.id))}
-        root = self._core.state.vats[row.bootstrap].root
-        assert root is not None
-        result = self._core.state.promises[row.result].data
-        assert result is not None
-        value = self._endpoint.decoder.decode(result)
-        return Subcluster(row.id, row.name, config, self._endpoint.ref(root, "root"), value, vats)
-
-    def _write(self) -> None:
-        """Let queries see what is in memory."""
-        self._check_open()
-        self._core.state.write()
+        self._check_running()
+        await self._control.terminate(subcluster)
 
     # ---- vats ---------------------------------------------------------------------------------
 
     def get_vats(self) -> list[Vat]:
-        """Every vat that is not terminated, oldest first."""
-        self._write()
+        """Every vat that lives, oldest first."""
+        self._check_open()
+        self._core.state.write()
         states = ("new", "live", "suspended")
-        found = [vat for state in states for vat in self._backend.vats_in(state) if vat != HOST]
-        return [self.get_vat(vat) for vat in sorted(found, key=lambda vat: (len(vat), vat))]
+        found = sorted((vat for state in states for vat in self._backend.vats_in(state)), key=sort_key)
+        rows = [self._core.state.vats[vat] for vat in found]
+        return [self._control.vat(row) for row in rows if row.subcluster is not None]
 
     def get_vat(self, vat: str) -> Vat:
         """Raises `VatNotFoundError`."""
         self._check_open()
-        row = self._core.state.vats.get(vat)
-        if row is None or row.id == HOST or row.state == "terminated":
-            raise VatNotFoundError(f"there is no vat {vat}")
-        return _vat(row)
+        return self._control.vat(self._control.find_vat(vat))
 
     def vat_name(self, vat: str) -> str:
         """The name of a vat, or its id when it has gone."""
         row = self._core.state.vats.get(vat)
         return vat if row is None else row.name
+
+    def root(self, vat: str) -> HostRef:
+        """The root object of a vat. Raises `VatNotFoundError`."""
+        self._check_open()
+        return self._control.root(vat)
+
+    async def upgrade_vat(self, vat: str, *, source: str | None = None, parameters: Any = UNSET) -> Vat:
+        """Replace a vat's code, or its parameters, in one crank; its durable state stays.
+
+        The new code starts beside the old. If it fails in any way the old incarnation goes on, heap and
+        all. A suspended vat is upgraded too, and stays suspended.
+
+        Args:
+            vat: its id.
+            source: a Python file or module; None for the one it has, whose text may have changed.
+            parameters: without them it keeps those it has.
+
+        Raises:
+            VatNotFoundError: there is none of that id, or it ended before its turn came.
+            ConfigError: the source cannot be found, or a parameter cannot be kept.
+            UpgradeError: what the new code did wrong; nothing was changed.
+        """
+        self._check_running()
+        return await self._control.upgrade_vat(vat, source, parameters)
+
+    async def ping_vat(self, vat: str) -> None:
+        """Return when the vat has taken a delivery; it is started for that if need be.
+
+        Raises:
+            VatNotFoundError: there is none of that id.
+            VatSuspendedError: it is suspended, or was when its turn came.
+            DisconnectedError: it faulted, or was terminated.
+        """
+        self._check_running()
+        await self._control.ping_vat(vat)
 
     async def restart_vat(self, vat: str) -> None:
         """Give up a vat's heap; its next incarnation is built from durable state when it is next needed.
@@ -344,7 +372,8 @@ class Kernel:
         Raises:
             VatNotFoundError: there is none of that id.
         """
-        await self._change_vat(vat, lambda row: self._core.end(row.id, "it was restarted"))
+        self._check_running()
+        await self._control.restart_vat(vat)
 
     async def suspend_vat(self, vat: str) -> None:
         """Hold a vat's messages back, in order, until it is resumed. Its heap is given up.
@@ -352,12 +381,8 @@ class Kernel:
         Raises:
             VatNotFoundError: there is none of that id.
         """
-
-        def change(row: VatRow) -> None:
-            self._core.end(row.id, "it was suspended")
-            self._core.lifecycle.suspend(row)
-
-        await self._change_vat(vat, change)
+        self._check_running()
+        await self._control.suspend_vat(vat)
 
     async def resume_vat(self, vat: str) -> None:
         """Let a suspended vat have what was held back; faults count anew.
@@ -365,26 +390,99 @@ class Kernel:
         Raises:
             VatNotFoundError: there is none of that id.
         """
-        await self._change_vat(vat, self._core.lifecycle.resume)
+        self._check_running()
+        await self._control.resume_vat(vat)
 
     async def terminate_vat(self, vat: str, reason: str = "the host terminated it") -> None:
-        """End a vat for good. Who waits for it is told that it was terminated; the reason goes to the log.
+        """End a vat for good, a critical one too.
+
+        Who waits for it is told that it was terminated; the reason goes to the log and to its admin object.
 
         Raises:
             VatNotFoundError: there is none of that id.
         """
+        self._check_running()
+        await self._control.terminate_vat(vat, reason)
 
-        def change(row: VatRow) -> None:
-            self._core.state.queue.push(TerminateVat(row.id, reason, 0))
+    def restart_all_vats(self, key: str) -> bool:
+        """Have every vat's next incarnation built before its next delivery: an event, done once per key.
 
-        await self._change_vat(vat, change)
+        Call it before entering the kernel. It costs the same however many vats there are, as each pays
+        when it is next needed; one that does not come back is suspended, and its messages are held.
+        `Vat.restart_due` tells which vats have not been needed since.
 
-    async def _change_vat(self, vat: str, change: Callable[[VatRow], None]) -> None:
-        def changed() -> None:
-            self.get_vat(vat)
-            change(self._core.state.vats[vat])
+        Args:
+            key: what the event is called, such as "python-3.14"; calls with a key that was used do nothing.
 
-        await self._apply(changed)
+        Returns:
+            Whether this call made it happen.
+
+        Raises:
+            KernelClosedError: the kernel runs already, or is over.
+        """
+        if self._nursery is not None or self._is_over:
+            raise KernelClosedError("restart all vats before entering the kernel")
+        events = self._core.state.events
+        if events.get(key) is not None:
+            return False
+        self._core.between_cranks(lambda: events.insert(key, self._core.state.next_number("epoch")))
+        self._release(self._core.commit())
+        return True
+
+    # ---- references ---------------------------------------------------------------------------
+
+    async def revoke(self, ref: HostRef) -> None:
+        """Let no message to this object through any more, whoever holds it, for good.
+
+        Its identity stays; messages to it are rejected with `RevokedError`.
+
+        Raises:
+            ObjectGoneError: it has gone already.
+        """
+        self._check_running()
+        await self._control.revoke(ref)
+
+    async def pin(self, ref: HostRef) -> None:
+        """Keep an object, also when nobody holds it, also over restarts, until `unpin`.
+
+        Its `kref` finds it again: `kernel.ref(kref)`. To pin it again changes nothing.
+
+        Raises:
+            ObjectGoneError: it has gone already.
+        """
+        self._check_running()
+        await self._control.pin(ref)
+
+    async def unpin(self, ref: HostRef) -> None:
+        """Let go of an object that was pinned; of another, nothing."""
+        self._check_running()
+        await self._control.unpin(ref)
+
+    # ---- dead letters -------------------------------------------------------------------------
+
+    def get_dead_letters(self) -> list[DeadLetter]:
+        """The messages whose delivery faulted their vat, oldest first. Who sent them was told so."""
+        self._check_open()
+        return self._control.dead_letters()
+
+    async def retry_dead_letter(self, number: int) -> Any:
+        """Send a dead letter again, at the end of the queue; what it is answered with.
+
+        Raises:
+            DeadLetterNotFoundError: there is none of that number.
+            DisconnectedError: it faulted its vat again, and is a dead letter again, with a new number.
+        """
+        self._check_running()
+        return await self._control.retry(number)
+
+    async def drop_dead_letter(self, number: int) -> None:
+        """Forget a dead letter, and with it what it held.
+
+        Raises:
+            DeadLetterNotFoundError: there is none of that number.
+        """
+        self._check_running()
+        await self._control.drop(number)
 
     # ---- as a whole ---------------------------------------------------------------------------
 
@@ -408,7 +506,7 @@ class Kernel:
             "running": not self._endpoint.is_closed,
             "idle": self._scheduler.is_idle,
             "run_queue": len(self._core.state.queue),
-            "workers": len(self._core.running) - 1,
+            "workers": len(self._core.running - {HOST, KERNEL}),
             "service_calls": self._services.calls,
             "unanswered": self._endpoint.unanswered,
             "path": None if self._backend.path is None else str(self._backend.path),
@@ -428,7 +526,7 @@ class Kernel:
             return verify(self._backend.path)
         self._check_open()
         if self._scheduler.is_idle or self._nursery is None:
-            self._write()
+            self._core.state.write()
         return verify_connection(self._backend.connection)
 
     def collect_garbage(self, *, cycles: bool = False) -> None:
@@ -446,16 +544,17 @@ class Kernel:
             self._heap.collect_all()
             if cycles:
                 self._core.cycles.start(self._core.running)
-            self._write()
+            self._core.state.write()
             for vat in sorted(self._backend.vats_in("live"), key=sort_key):
-                if vat != HOST:
+                if vat not in (HOST, KERNEL):
                     self._core.collector.schedule_reap(vat, to_the_end=True)
 
         self._scheduler.submit(reap)
 
     def census(self) -> dict[str, int]:
         """How many objects, promises, clist entries, queued items and vatstore rows there are."""
-        self._write()
+        self._check_open()
+        self._core.state.write()
         return self._backend.census()
 
     def ref(self, kref: str) -> HostRef:
@@ -467,21 +566,6 @@ class Kernel:
         if self._core.state.objects.get(kref) is None:
             raise LookupError(f"there is no object {kref}")
         return self._endpoint.ref(kref, "object")
-
-
-def _vat(row: VatRow) -> Vat:
-    return Vat(row.id, row.name, row.subcluster, row.state, max(row.incarnation, 0), row.source)
-
-
-def _data(parameters: Mapping[str, Any]) -> CapData:
-    body, references = encode(dict(parameters))
-    if references:
-        raise ConfigError("parameters", "references in parameters are not supported yet; send them in a message")
-    return CapData(body)
-
-
-def _named(name: str, reason: str) -> str:
-    return f"{name}: {reason}" if name else reason
 
 
 def _only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:

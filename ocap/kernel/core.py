@@ -26,28 +26,37 @@ from typing import TypeVar
 
 from attrs import frozen
 
+from ocap.kernel.bodies import write_body
 from ocap.kernel.cycles import CycleSearch
 from ocap.kernel.effects import Effect, Event, HostDelivery
+from ocap.kernel.facets import Facets
 from ocap.kernel.gc import Collector
-from ocap.kernel.items import CreateVat, Item, Notify, Send, TerminateVat
+from ocap.kernel.items import CreateVat, Item, Notify, PingVat, Send, TerminateVat, UpgradeVat, slots_of
 from ocap.kernel.lifecycle import FAULTED, TERMINATED, Lifecycle
 from ocap.kernel.promises import CYCLE, Promises
 from ocap.kernel.refcounts import Refcounts
 from ocap.kernel.rows import DeadLetterRow, VatRow
 from ocap.kernel.state import State
+from ocap.kernel.subclusters import Subclusters
 from ocap.kernel.tables import Backend
-from ocap.kernel.vat import MAX_CRANK_BYTES, VatFault, VatKeeper
+from ocap.kernel.vat import MAX_CRANK_BYTES, VatFault
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
-from ocap.protocol.errors import ObjectGoneError
+from ocap.protocol.errors import (
+    LaunchError,
+    ObjectGoneError,
+    RevokedError,
+    UpgradeError,
+    VatSuspendedError,
+    VatTerminatedError,
+)
 from ocap.protocol.marshal import encode_error
-from ocap.protocol.refs import HOST, VatId, is_promise_kref
+from ocap.protocol.refs import HOST, KERNEL, VatId, is_promise_kref
 
 T = TypeVar("T")
 
-FAULT_LIMIT = 3
-"""Faults after which a vat is suspended, if it has not been reaped in between: as Erlang's supervisors,
-give up rather than loop."""
+REVOKED = "it was revoked"
+"""Why an object that still has its owner cannot be sent to."""
 
 
 @frozen
@@ -59,6 +68,7 @@ class Crank:
         cause: the crank that queued what this one took up; 0 for the host.
         vat: who must answer `delivery`; None if the crank is over already.
         item: what was taken from the queue, if anything.
+        is_upgrade: the delivery is for a new worker beside the vat's own, which goes on if the new one fails.
     """
 
     number: int
@@ -66,6 +76,10 @@ class Crank:
     vat: VatId | None = None
     delivery: deliveries.Delivery | None = None
     item: Item | None = None
+
+    @property
+    def is_upgrade(self) -> bool:
+        return isinstance(self.item, UpgradeVat)
 
 
 class Core:
@@ -82,9 +96,15 @@ class Core:
         self.running: set[str] = set()
         self.stopped: list[VatId] = []
         """Vats whose worker is to be discarded at once: its heap is not to be used again."""
+        self.upgraded: list[tuple[VatId, bool]] = []
+        """Upgrades that are over, and whether the new worker takes the place of the old one."""
+        self.panic: str | None = None
+        """Why the kernel must stop, once what was kept is committed."""
         self.counts = Refcounts(self.state)
         self._promises = Promises(self.state, self.counts)
         self.lifecycle = Lifecycle(self.state, self.counts, self._promises)
+        self.facets = Facets(self.state, self.counts, self._promises, self.lifecycle, self.end)
+        self.subclusters = Subclusters(self.state, self.counts, self._promises, self.lifecycle, self.facets)
         self.collector = Collector(self.state.gc)
         self.cycles = CycleSearch(self.state)
         self._outbox: list[Effect] = []
@@ -92,7 +112,7 @@ class Core:
         self.host_waits = False
         """Whether the outbox has something for the host program."""
         self._to_disconnect: list[VatId] | None = None
-        self.running.add(HOST)
+        self.running |= {HOST, KERNEL}
         self.between_cranks(self._wake)
 
     def _wake(self) -> None:
@@ -102,7 +122,7 @@ class Core:
         self.lifecycle.begin_incarnation(host)
         for name in self.state.backend.launching():
             self._note("launch was interrupted, and is undone", cause=0)
-            self.lifecycle.terminate_subcluster(self.state.subclusters[name])
+            self.subclusters.terminate(self.state.subclusters[name])
 
     # ---- between cranks ---------------------------------------------------------------------
 
@@ -111,7 +131,7 @@ class Core:
         self._promises.cause = 0
         try:
             result = change()
-            self.lifecycle.conclude_launches()
+            self.subclusters.conclude_launches()
             self.counts.settle_accounts()
         except BaseException:
             self.state.rollback()
@@ -173,10 +193,13 @@ class Core:
             except VatFault as error:
                 fault = str(error)
         if fault is not None:
-            self._fault(crank, keeper.row, fault, outcome)
+            self._fault(crank, fault, outcome)
             return
         if leave is not None and leave.is_failure:
-            self._exit(crank, keeper)
+            self._exit(crank, outcome)
+            return
+        if leave is not None and keeper.row.options.critical:
+            self._panic(crank, "it exited")
             return
         for kernel_side, vat_side in zip(trace or (), outcome.syscalls, strict=False):
             self._outbox.append(Event(crank.number, crank.cause, "syscall", crank.vat, kernel_side, vat_side))
@@ -192,8 +215,10 @@ class Core:
         if outcome.unfinished:
             self.collector.schedule_reap(crank.vat)
             self.collector.has_more = True
+        if crank.item is not None:
+            self._accomplish(crank.item, keeper.row)
         if leave is not None:
-            self._terminate(keeper.row, TERMINATED, "it exited", crank)
+            self._terminate(keeper.row, "it exited", crank, leave.data, failed=False)
         self._end()
 
     def abandon(self) -> None:
@@ -215,8 +240,8 @@ class Core:
         return number
 
     def _end(self) -> None:
-        if self.lifecycle.launching:
-            self.lifecycle.conclude_launches()
+        if self.subclusters.launching:
+            self.subclusters.conclude_launches()
         self.counts.settle_accounts()
         self._keep()
 
@@ -289,6 +314,10 @@ class Core:
                 return self._notify_crank(item)
             case CreateVat():
                 return self._create_crank(item)
+            case UpgradeVat():
+                return self._upgrade_crank(item)
+            case PingVat():
+                return self._ping_crank(item)
             case TerminateVat():
                 return self._terminate_crank(item)
 
@@ -314,8 +343,12 @@ class Core:
                 return self._splat(item, encode_error(error))
             target = promise.data.slots[0]
         row = self.state.objects[target]
-        if row.owner is None:
-            return self._splat(item, encode_error(ObjectGoneError(f"the object is gone: {row.gone}")))
+        if row.gone is not None:
+            kind = RevokedError if row.gone == REVOKED else ObjectGoneError
+            return self._splat(item, encode_error(kind(f"the object is gone: {row.gone}")))
+        assert row.owner is not None
+        if row.owner == KERNEL:
+            return self._facet_crank(target, item)
         vat = self.state.vats[row.owner]
         if vat.state == "terminated":
             return self._splat(item, TERMINATED)
@@ -358,9 +391,7 @@ class Core:
     def _create_crank(self, item: CreateVat) -> Crank:
         row = self.state.vats.get(item.vat)
         if row is None or row.state != "new":
-            number = self._begin()
-            self.state.queue.pop()
-            return self._over(number, item.cause)
+            return self._refuse(item, TERMINATED)
         return self._restart_crank(row, item.cause, item)
 
     def _restart_crank(self, row: VatRow, cause: int, item: CreateVat | None = None) -> Crank:
@@ -369,20 +400,62 @@ class Core:
         if item is not None:
             self.state.queue.pop()
         self._disconnect(row)
-        self.lifecycle.begin_incarnation(row)
-        keeper = self.lifecycle.keeper(row.id)
-        kernel_side = deliveries.StartVat(row.incarnation, row.parameters)
-        delivery = deliveries.StartVat(row.incarnation, keeper.data_to_vat(row.parameters))
         self.running.add(row.id)
-        self.collector.started(row.id, row.incarnation)
+        self.collector.started(row.id, row.incarnation + 1)
+        return self._start(number, cause, row, item)
+
+    def _start(self, number: int, cause: int, row: VatRow, item: CreateVat | UpgradeVat | None) -> Crank:
+        self.lifecycle.begin_incarnation(row)
+        keeper, endowments = self.lifecycle.keeper(row.id), row.options.endowments
+        named = tuple((name, keeper.to_vat(kref)) for name, kref in endowments)
+        kernel_side = deliveries.StartVat(row.incarnation, row.parameters, endowments)
+        delivery = deliveries.StartVat(row.incarnation, keeper.data_to_vat(row.parameters), named)
         return self._deliver(number, cause, row.id, kernel_side, delivery, item)
+
+    def _upgrade_crank(self, item: UpgradeVat) -> Crank:
+        """Build the vat's next incarnation from other code, beside the one that runs."""
+        row = self.state.vats.get(item.vat)
+        if row is None or row.state == "terminated":
+            return self._refuse(item, TERMINATED)
+        number = self._begin()
+        self.state.queue.pop()
+        self.lifecycle.end_incarnation(row, "it was upgraded")
+        self.lifecycle.take_over(row, item.source, item.parameters)
+        state = row.state
+        crank = self._start(number, item.cause, row, item)
+        self.lifecycle.set_vat(row, "state", state)  # one that is suspended stays so
+        return crank
+
+    def _ping_crank(self, item: PingVat) -> Crank:
+        row = self.state.vats.get(item.vat)
+        if row is None or row.state == "terminated":
+            return self._refuse(item, TERMINATED)
+        if row.state == "suspended":
+            return self._refuse(item, encode_error(VatSuspendedError(f"vat {row.name} ({row.id}) is suspended")))
+        if row.id not in self.running:
+            return self._restart_crank(row, item.cause)
+        number = self._begin()
+        self.state.queue.pop()
+        return self._deliver(number, item.cause, row.id, deliveries.Ping(), deliveries.Ping(), item)
 
     def _terminate_crank(self, item: TerminateVat) -> Crank:
         number = self._begin()
         self.state.queue.pop()
         row = self.state.vats.get(item.vat)
         if row is not None and row.state != "terminated":
-            self._terminate(row, TERMINATED, item.reason, Crank(number, item.cause))
+            self._terminate(row, item.reason, Crank(number, item.cause), item.detail)
+        self._release(item)
+        return self._over(number, item.cause)
+
+    def _facet_crank(self, target: str, item: Send) -> Crank:
+        """The kernel itself answers, within the crank."""
+        number = self._begin()
+        self.state.queue.pop()
+        if self.traced:
+            message = deliveries.Message(target, item.method, item.args, item.result)
+            self._outbox.append(Event(number, item.cause, "deliver", KERNEL, message, message))
+        self.facets.deliver(target, item)
+        self._release(item)
         return self._over(number, item.cause)
 
     # ---- parts of cranks ------------------------------------------------------------------------
@@ -403,14 +476,52 @@ class Core:
             self._outbox.append(HostDelivery(kernel_side))
             self.host_waits = True
             return self._over(number, cause)
+        if vat == KERNEL:
+            if isinstance(kernel_side, deliveries.RetireExports):
+                self.facets.retire(kernel_side.vrefs)
+            return self._over(number, cause)
         return Crank(number, cause, vat, delivery, item)
 
-    def _release(self, item: Send) -> None:
+    def _release(self, item: Item) -> None:
         """The item no longer holds what it named."""
-        self.counts.decref(item.target)
-        self.counts.decref_slots(item.args)
+        match item:
+            case Send(target=kref) | Notify(promise=kref):
+                self.counts.decref(kref)
+        for name in slots_of(item):
+            self.counts.decref(name)
+
+    def _refuse(self, item: CreateVat | UpgradeVat | PingVat, error: CapData) -> Crank:
+        """What was asked of a vat cannot be done; who asked is told."""
+        number = self._begin()
+        self.state.queue.pop()
+        self._fail(item, error)
+        return self._over(number, item.cause)
+
+    def _fail(self, item: CreateVat | UpgradeVat | PingVat, error: CapData) -> None:
         if item.result is not None:
-            self.counts.decref(item.result)
+            self._promises.settle(self.state.promises[item.result], True, error)
+        self._release(item)
+
+    def _accomplish(self, item: Item, row: VatRow) -> None:
+        """The vat took the delivery: whoever asked for that is told."""
+        match item:
+            case CreateVat():
+                if item.result is not None:
+                    self.facets.created(row, item.result)
+            case UpgradeVat():
+                self.upgraded.append((row.id, True))
+                self.running.add(row.id)
+                self.collector.started(row.id, row.incarnation)
+                if row.state == "suspended":
+                    self.end(row.id, "it is suspended")
+                if item.result is not None:
+                    number = write_body(row.incarnation)
+                    self._promises.settle(self.state.promises[item.result], False, number)
+            case PingVat():
+                self._promises.settle(self.state.promises[item.result], False, write_body(True))
+            case _:
+                return  # what a message or notify held was let go of when it was delivered
+        self._release(item)
 
     def _splat(self, item: Send, error: CapData) -> Crank:
         """A message that cannot be delivered answers itself."""
@@ -425,17 +536,24 @@ class Core:
         if item.result is not None:
             self._promises.settle(self.state.promises[item.result], True, error)
 
-    def _fault(self, crank: Crank, row: VatRow, reason: str, outcome: syscalls.Outcome) -> None:
+    def _fault(self, crank: Crank, reason: str, outcome: syscalls.Outcome) -> None:
         """Undo the crank; then take its item away, and the vat's tainted heap with it."""
         assert crank.vat is not None
         vat, starting = crank.vat, isinstance(crank.delivery, deliveries.StartVat)
-        self.state.rollback()
-        del self._outbox[self._mark :]
-        self._discard_worker(vat)
+        self._undo()
+        row = self.state.vats[vat]
+        is_last = row.faults + 1 >= row.options.fault_limit or starting
+        ends = not isinstance(crank.item, CreateVat | UpgradeVat) and is_last
+        if ends and (row.options.on_fault == "panic" or (row.options.critical and row.options.on_fault == "terminate")):
+            self._panic(crank, reason)
+            return
         number = self._begin()
         self._outbox.append(Event(number, crank.cause, "fault", vat, vat_side=crank.delivery, text=reason))
         self._complain(crank, outcome)
-        row = self.state.vats[vat]
+        if isinstance(crank.item, UpgradeVat):
+            self._refuse_upgrade(crank.item, reason)
+            return
+        self._discard_worker(vat)
         match crank.item:
             case Send() as item:
                 self.state.queue.pop()
@@ -444,15 +562,49 @@ class Core:
                 name = self.state.clist(vat).by_kref(item.promise)
                 if name is None or not name.heard:  # else it waits for another incarnation
                     self.state.queue.pop()
-                    self.counts.decref(item.promise)
-            case CreateVat():
+                    self._release(item)
+            case PingVat() as item:
                 self.state.queue.pop()
-                self.lifecycle.fail_launch(row, reason)
+                self._fail(item, FAULTED)
+            case CreateVat() as item:
+                self.state.queue.pop()
+                self._creation_failed(item, row, reason)
         self.lifecycle.end_incarnation(row, "it faulted")
         self.lifecycle.set_vat(row, "faults", row.faults + 1)
-        if row.state == "live" and (starting or row.faults >= FAULT_LIMIT):
-            self.lifecycle.suspend(row)
+        if ends and row.state == "live":
+            if row.options.on_fault == "terminate":
+                detail = encode_error(VatTerminatedError(f"it faulted: {reason}"))
+                self._terminate(row, f"it faulted: {reason}", Crank(number, crank.cause), detail)
+            else:
+                self.lifecycle.suspend(row)
         self._end()
+
+    def _undo(self) -> None:
+        self.state.rollback()
+        del self._outbox[self._mark :]
+
+    def _panic(self, crank: Crank, reason: str) -> None:
+        """Undo the crank, and let the kernel stop: what it took up is taken up again at the next start."""
+        assert crank.vat is not None
+        self._undo()
+        row = self.state.vats[crank.vat]
+        self.panic = f"vat {row.name} ({row.id}): {reason}"
+        self._outbox.append(Event(0, crank.cause, "panic", row.id, vat_side=crank.delivery, text=reason))
+        self._mark = len(self._outbox)
+
+    def _refuse_upgrade(self, item: UpgradeVat, reason: str) -> None:
+        """The new worker failed: the vat goes on as it was, heap and all."""
+        self.state.queue.pop()
+        self.upgraded.append((item.vat, False))
+        self._fail(item, encode_error(UpgradeError(reason)))
+        self._end()
+
+    def _creation_failed(self, item: CreateVat, row: VatRow, reason: str) -> None:
+        """Whoever wanted the vat is told; nothing of it stays."""
+        self.subclusters.fail_launch(row, reason)
+        error = encode_error(LaunchError(f"vat {row.name}: {reason}"))
+        self.lifecycle.terminate(row, TERMINATED, error)
+        self._fail(item, error)
 
     def _bury(self, crank: int, vat: VatId, item: Send, reason: str) -> None:
         """Keep what could not be done, with the references it holds; who waits for it is told."""
@@ -463,28 +615,53 @@ class Core:
         if item.result is not None:
             self.counts.decref(item.result)
 
-    def _exit(self, crank: Crank, keeper: VatKeeper) -> None:
+    def _exit(self, crank: Crank, outcome: syscalls.Outcome) -> None:
         """The vat gives up: what it did in this crank is undone, and the message fails with it."""
-        vat = keeper.row.id
-        self.state.rollback()
-        del self._outbox[self._mark :]
+        assert crank.vat is not None
+        vat, reason = crank.vat, "it exited with failure"
+        self._undo()
+        if isinstance(crank.item, UpgradeVat):
+            self._begin()
+            self._refuse_upgrade(crank.item, reason)
+            return
+        if self.state.vats[vat].options.critical:
+            self._panic(crank, reason)
+            return
         number = self._begin()
-        if isinstance(crank.item, Send | Notify | CreateVat):
+        row = self.state.vats[vat]
+        if crank.item is not None:
             self.state.queue.pop()
         match crank.item:
             case Send() as item:
                 self._reject_result(item, TERMINATED)
                 self._release(item)
             case Notify() as item:
-                self.counts.decref(item.promise)
-            case CreateVat():
-                self.lifecycle.fail_launch(self.state.vats[vat], "it exited with failure while starting")
-        self._terminate(self.state.vats[vat], TERMINATED, "it exited with failure", Crank(number, crank.cause))
+                self._release(item)
+            case PingVat() as item:
+                self._fail(item, TERMINATED)
+            case CreateVat() as item:
+                self._creation_failed(item, row, f"{reason} while starting")
+        self._complain(crank, outcome)
+        self._terminate(row, reason, Crank(number, crank.cause), self._reason(row, outcome))
         self._end()
 
-    def _terminate(self, row: VatRow, error: CapData, reason: str, crank: Crank) -> None:
+    def _reason(self, row: VatRow, outcome: syscalls.Outcome) -> CapData | None:
+        """What the vat says of its failure, in the kernel's names, as far as these outlive the undone crank."""
+        for call in outcome.syscalls:
+            if isinstance(call, syscalls.Exit):
+                clist = self.state.clist(row.id)
+                rows = [clist.by_vref(vref) for vref in call.data.slots]
+                krefs = tuple([found.kref for found in rows if found is not None and found.reachable])
+                return CapData(call.data.body, krefs) if len(krefs) == len(rows) else None
+        return None
+
+    def _terminate(
+        self, row: VatRow, reason: str, crank: Crank, detail: CapData | None = None, *, failed: bool = True
+    ) -> None:
         self._outbox.append(Event(crank.number, crank.cause, "terminate", row.id, text=reason))
-        self.lifecycle.terminate(row, error)
+        if failed and detail is None:
+            detail = encode_error(VatTerminatedError(reason))
+        self.lifecycle.terminate(row, TERMINATED, detail, failed=failed)
 
     def _complain(self, crank: Crank, outcome: syscalls.Outcome) -> None:
         for line in outcome.log:

@@ -22,7 +22,7 @@ from itertools import islice
 from ocap.kernel.state import State
 from ocap.kernel.vat import VatKeeper
 from ocap.protocol import deliveries
-from ocap.protocol.refs import HOST, VatId, sort_key
+from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
 
 BATCH = 250
 """Exports taken away in one crank."""
@@ -52,7 +52,7 @@ class CycleSearch:
     def start(self, running: set[str]) -> None:
         """Begin, unless a search is under way."""
         if not self.is_under_way:
-            self._to_ask = dict.fromkeys(sorted(running - {HOST}, key=sort_key))
+            self._to_ask = dict.fromkeys(sorted(running - {HOST, KERNEL}, key=sort_key))
             self._asked = {}
             self._edges = {}
             self._roots = set()

@@ -34,19 +34,63 @@ class Notify:
 
 @frozen
 class CreateVat:
-    """A vat's first incarnation is to be built."""
+    """A vat's first incarnation is to be built; `result` is for its root and its admin object."""
 
     vat: VatId
+    cause: int
+    result: Kref | None = None
+
+
+@frozen
+class UpgradeVat:
+    """A vat's next incarnation is to run other code, or get other parameters (None: those it has).
+
+    `result` is for the number of that incarnation.
+    """
+
+    vat: VatId
+    source: str
+    parameters: CapData | None
+    result: Kref | None
+    cause: int
+
+
+@frozen
+class PingVat:
+    """A vat is to show that it runs; `result` is for True."""
+
+    vat: VatId
+    result: Kref
     cause: int
 
 
 @frozen
 class TerminateVat:
-    """A vat is to end. What its peers see is one fixed text; the reason goes to the log."""
+    """A vat is to end. What its peers see is one fixed text; the reason goes to the log.
+
+    Attributes:
+        detail: what its administrator's `done()` is rejected with; None: an error with the reason.
+    """
 
     vat: VatId
     reason: str
     cause: int
+    detail: CapData | None = None
 
 
-Item = Send | Notify | CreateVat | TerminateVat
+Item = Send | Notify | CreateVat | UpgradeVat | PingVat | TerminateVat
+
+
+def slots_of(item: Item) -> tuple[str, ...]:
+    """What an item holds, beside a message's target and the promise of a notify."""
+    match item:
+        case Send(args=data) | UpgradeVat(parameters=CapData() as data) | TerminateVat(detail=CapData() as data):
+            slots = data.slots
+        case _:
+            slots = ()
+    match item:
+        case Send(result=str() as result) | CreateVat(result=str() as result):
+            return (*slots, result)
+        case UpgradeVat(result=str() as result) | PingVat(result=result):
+            return (*slots, result)
+    return slots

@@ -1,35 +1,34 @@
-"""Vats and subclusters come and go: launch, a new incarnation, a fault, termination, cleanup.
+"""Vats come and go: creation, a new incarnation, suspension, termination, cleanup.
 
-Owns the states of vats and subclusters. Whatever ends an incarnation (restart, fault, the end of
-the process) ends it in one way, `end_incarnation`: the kernel disconnects it, no vat code runs.
+Owns the states of vats. Whatever ends an incarnation (restart, upgrade, fault, the end of the
+process) ends it in one way, `end_incarnation`: the kernel disconnects it, no vat code runs.
 
 Invariants:
 
-1. A launch is whole or not: until bootstrap has answered, its failure or the death of the process
-   takes the subcluster and its vats away again.
-2. Who waits for an answer from an incarnation that ended is told so, with the reason.
-3. Termination is immediate for others; what the vat leaves behind goes in budgeted cranks.
+1. Who waits for an answer from an incarnation that ended is told so, with the reason.
+2. Termination is immediate for others; what the vat leaves behind goes in budgeted cranks.
+3. A vat's parameters hold what they refer to from its creation until other ones replace them or its end.
 """
 
 from __future__ import annotations
 
 from attrs import frozen
 
-from ocap.kernel.items import CreateVat, Send
+from ocap.kernel.options import DEFAULT_OPTIONS, VatOptions
 from ocap.kernel.promises import Promises
 from ocap.kernel.refcounts import Refcounts
-from ocap.kernel.rows import SubclusterRow, VatRow
+from ocap.kernel.rows import VatRow
 from ocap.kernel.state import State
 from ocap.kernel.vat import VatKeeper
 from ocap.protocol.capdata import CapData
-from ocap.protocol.errors import DisconnectedError, LaunchError, VatTerminatedError
-from ocap.protocol.marshal import Remotable, encode, encode_error
+from ocap.protocol.errors import DisconnectedError, IncarnationEndedError, VatTerminatedError
+from ocap.protocol.marshal import encode_error
 from ocap.protocol.refs import (
     HOST,
+    KERNEL,
     ROOT,
     Kref,
     SubclusterId,
-    VatId,
     is_durable,
     is_promise_kref,
     is_vat_allocated,
@@ -46,41 +45,12 @@ FAULTED = encode_error(DisconnectedError("vat faulted"))
 
 @frozen
 class VatSpec:
-    """A vat to be launched: `parameters` may refer to objects, by kref."""
+    """A vat to be created: `parameters` may refer to objects, by kref."""
 
     name: str
     source: str
     parameters: CapData
-
-
-@frozen
-class LaunchSpec:
-    """A subcluster to be launched.
-
-    Attributes:
-        config: as it was given, kept for whoever asks.
-        bootstrap: the name of the vat whose root gets `bootstrap(vats, services)`.
-        services: name to the service's kref.
-    """
-
-    name: str
-    config: bytes
-    bootstrap: str
-    vats: tuple[VatSpec, ...]
-    services: tuple[tuple[str, Kref], ...] = ()
-
-
-class _Named(Remotable):
-    """Stands for an object in a body that the kernel itself writes."""
-
-    __slots__ = ("kref", "name")
-
-    def __init__(self, name: str, kref: Kref) -> None:
-        self.name = name
-        self.kref = kref
-
-    def _interface_name(self) -> str:  # type: ignore[override]  # one name each, not one a class
-        return self.name
+    options: VatOptions = DEFAULT_OPTIONS
 
 
 class Lifecycle:
@@ -92,11 +62,11 @@ class Lifecycle:
         self._promises = promises
         self._keepers: dict[str, VatKeeper] = {}
         self.dying: dict[str, None] = dict.fromkeys(state.backend.vats_in("terminated"))
-        self.launching: dict[str, SubclusterId] = {}
-        """Result promises of launches under way."""
-        if state.vats.get(HOST) is None:
-            row = VatRow(HOST, "host", None, "", CapData(b"\xf6"), None, state="live", incarnation=0, ended=False)
-            state.vats.insert(HOST, row)
+        for endpoint in (HOST, KERNEL):
+            if state.vats.get(endpoint) is None:
+                nothing = CapData(b"\xf6")
+                row = VatRow(endpoint, endpoint, None, "", nothing, None, state="live", incarnation=0, ended=False)
+                state.vats.insert(endpoint, row)
 
     def keeper(self, vat: str) -> VatKeeper:
         row = self._state.vats[vat]
@@ -108,81 +78,30 @@ class Lifecycle:
     def set_vat(self, row: VatRow, field: str, value: object) -> None:
         setattr(self._state.vats.edit(row.id, row), field, value)
 
-    # ---- launch -------------------------------------------------------------------------------
+    # ---- creation -----------------------------------------------------------------------------
 
-    def launch(self, spec: LaunchSpec) -> SubclusterRow:
-        """Enter a subcluster and its vats, and queue their creation and then bootstrap.
-
-        The roots exist before their vats do, so bootstrap can name them all.
-        """
-        state, cause = self._state, self._promises.cause
-        subcluster = state.new_subcluster_id()
-        roots: dict[str, Kref] = {}
-        ids: dict[str, VatId] = {}
-        for vat in spec.vats:
-            ids[vat.name] = new = state.new_vat_id()
-            roots[vat.name] = root = state.new_object(new)
-            self._counts.incref(root)
-            self._counts.incref_slots(vat.parameters)
-            state.vats.insert(new, VatRow(new, vat.name, subcluster, vat.source, vat.parameters, root))
-            state.clist(new).add(root, ROOT)
-            state.queue.push(CreateVat(new, cause))
-        # Vats decide the answer, and may pass that on; the result is the kernel's own, and follows it.
-        result, answer = state.new_promise(None), state.new_promise(None)
-        self._promises.forward(state.promises[result], state.promises[answer])
-        self._counts.incref(result)
-        row = SubclusterRow(subcluster, spec.name, spec.config, ids[spec.bootstrap], result)
-        state.subclusters.insert(subcluster, row)
-        state.journal.note(self.launching.pop, result)
-        self.launching[result] = subcluster
-        vats = {name: _Named(name, root) for name, root in roots.items()}
-        services = {name: _Named(name, kref) for name, kref in spec.services}
-        body, named = encode([[vats, services], {}])
-        args = CapData(body, tuple([it.kref for it in named]))
-        self._counts.incref(roots[spec.bootstrap])
-        self._counts.incref_slots(args)
-        self._counts.incref(answer)
-        state.queue.push(Send(roots[spec.bootstrap], "bootstrap", args, answer, cause))
+    def create(self, spec: VatSpec, subcluster: SubclusterId) -> VatRow:
+        """Enter a vat whose first incarnation is to be built; its root exists from now on."""
+        state = self._state
+        new = state.new_vat_id()
+        root = state.new_object(new)
+        self._counts.incref(root)
+        self._counts.incref_slots(spec.parameters)
+        for _, kref in spec.options.endowments:
+            self._counts.incref(kref)
+        row = VatRow(new, spec.name, subcluster, spec.source, spec.parameters, root, options=spec.options)
+        state.vats.insert(new, row)
+        state.clist(new).add(root, ROOT)
         return row
 
-    def conclude_launches(self) -> None:
-        """At the end of a unit of work: a launch whose bootstrap has answered stands or falls with it."""
-        for result, subcluster in list(self.launching.items()):
-            promise = self._state.promises[result]
-            if promise.data is not None:
-                self._concluded(result)
-                row = self._state.subclusters[subcluster]
-                if promise.state == "fulfilled":
-                    self._state.subclusters.edit(subcluster, row).state = "running"
-                else:
-                    self.terminate_subcluster(row)
-
-    def _concluded(self, result: str) -> None:
-        self._state.journal.note(self.launching.__setitem__, result, self.launching.pop(result))
-
-    def fail_launch(self, vat: VatRow, reason: str) -> None:
-        """A vat that could not be created takes its launch with it."""
-        assert vat.subcluster is not None
-        row = self._state.subclusters[vat.subcluster]
-        promise = self._state.promises[row.result]
-        if promise.data is None:
-            error = LaunchError(f"vats.{vat.name}: {reason}")
-            self._promises.settle(promise, True, encode_error(error))
-
-    def terminate_subcluster(self, row: SubclusterRow) -> list[VatId]:
-        """Terminate every vat of a subcluster and forget it."""
-        if row.result in self.launching:
-            self._concluded(row.result)
-        self._state.write()
-        vats = [VatId(vat) for vat in self._state.backend.vats_of(row.id)]
-        for vat in vats:
-            self.terminate(self._state.vats[vat], TERMINATED)
-        promise = self._state.promises[row.result]
-        if promise.data is None:
-            self._promises.settle(promise, True, TERMINATED)
-        self._counts.decref(row.result)
-        self._state.subclusters.delete(row.id)
-        return vats
+    def watch_end(self, row: VatRow) -> Kref:
+        """The promise of how the vat ends; the caller has it counted."""
+        if row.done is None:
+            done = self._state.new_promise(None)
+            self._counts.incref(done)
+            self.set_vat(row, "done", done)
+        assert row.done is not None
+        return row.done
 
     # ---- incarnations -------------------------------------------------------------------------
 
@@ -192,6 +111,7 @@ class Lifecycle:
         self.set_vat(row, "incarnation", row.incarnation + 1)
         self.set_vat(row, "ended", False)
         self.set_vat(row, "state", "live")
+        self.set_vat(row, "epoch", self._state.counter("epoch") - 1)
 
     def end_incarnation(self, row: VatRow, why: str) -> None:
         """Disconnect an incarnation whose heap is gone or given up.
@@ -202,7 +122,7 @@ class Lifecycle:
         if row.ended:
             return
         state, keeper = self._state, self.keeper(row.id)
-        error = DisconnectedError(f"{row.name} ({row.id}): incarnation {row.incarnation} ended: {why}")
+        error = IncarnationEndedError(row.id, row.incarnation, why)
         self._reject_decided(row.id, encode_error(error), for_good=False)
         for kref in self._clist_krefs(row.id, "promises"):
             name = keeper.clist.by_kref(kref)
@@ -249,6 +169,21 @@ class Lifecycle:
         assert row is not None
         keeper.leave_import(row)
 
+    def set_options(self, row: VatRow, options: VatOptions) -> None:
+        for _, kref in options.endowments:
+            self._counts.incref(kref)
+        for _, kref in row.options.endowments:
+            self._counts.decref(kref)
+        self.set_vat(row, "options", options)
+
+    def take_over(self, row: VatRow, source: str, parameters: CapData | None) -> None:
+        """Other code, and other parameters unless those it has are to be kept."""
+        self.set_vat(row, "source", source)
+        if parameters is not None:
+            self._counts.incref_slots(parameters)
+            self._counts.decref_slots(row.parameters)
+            self.set_vat(row, "parameters", parameters)
+
     # ---- suspension ---------------------------------------------------------------------------
 
     def suspend(self, row: VatRow) -> None:
@@ -265,12 +200,17 @@ class Lifecycle:
 
     # ---- termination --------------------------------------------------------------------------
 
-    def terminate(self, row: VatRow, error: CapData) -> None:
-        """End a vat: for others at once, the rest by `clean_up`."""
+    def terminate(self, row: VatRow, error: CapData, done: CapData | None = None, *, failed: bool = True) -> None:
+        """End a vat: for others at once, the rest by `clean_up`.
+
+        Whoever waits for the vat is told `error`; its administrator is told `done`, by a rejection if it `failed`.
+        """
         if row.state == "terminated":
             return
         self.set_vat(row, "state", "terminated")
         self.set_vat(row, "ended", True)
+        if row.done is not None:
+            self._promises.settle(self._state.promises[row.done], failed, done or error)
         self._reject_decided(row.id, error, for_good=True)
         self._state.queue.release(row.id)
         self._state.gc.clear(row.id)
@@ -298,6 +238,10 @@ class Lifecycle:
         if row.root is not None:
             self._counts.decref(row.root)
         self._counts.decref_slots(row.parameters)
+        for _, kref in row.options.endowments:
+            self._counts.decref(kref)
+        if row.done is not None:
+            self._counts.decref(row.done)
         self._state.vats.delete(vat)
         del self.dying[vat]
         self._keepers.pop(vat, None)

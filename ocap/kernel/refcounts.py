@@ -2,10 +2,12 @@
 
 Counted holders of an object: each importing clist row (its reachable flag counts for reachable,
 the row for recognizable), each slot of a queued or parked item (target, arguments), each slot of
-a settled promise's data, the vat whose root it is, each slot of retained vatParameters, the name
-of a service, a dead letter's target and slots.
+a settled promise's data, the vat whose root it is, each slot of retained vatParameters, each
+endowment, each slot of a subcluster's config, the name of a service, a pin, a dead letter's target
+and slots.
 Of a promise: each clist row, each queued or parked item that names it (target, result, argument,
-notify), each slot of settled data, each promise that follows it, the subcluster whose result it is.
+notify), each slot of settled data, each promise that follows it, the subcluster whose result it is,
+the vat and the admin object whose `done` it is.
 
 Invariants (V1-V3 of the verify command):
 

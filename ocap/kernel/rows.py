@@ -9,12 +9,14 @@ from typing import Literal
 
 from attrs import define, field
 
+from ocap.kernel.options import DEFAULT_OPTIONS, VatOptions
 from ocap.protocol.capdata import CapData
 from ocap.protocol.refs import Kref, SubclusterId, VatId, Vref
 
 PromiseState = Literal["unresolved", "fulfilled", "rejected", "forwarded"]
 VatState = Literal["new", "live", "suspended", "terminated"]
 SubclusterState = Literal["launching", "running"]
+FacetKind = Literal["vat_admin", "admin"]
 GcKind = Literal["drop_export", "retire_export", "retire_import"]
 
 
@@ -37,7 +39,7 @@ class ObjectRow(Row):
     owner: VatId | None
     reachable: int = 0
     recognizable: int = 0
-    gone: str | None = None  # why there is no owner, for whoever sends to it
+    gone: str | None = None  # why it cannot be sent to: it has no owner, or is revoked
 
 
 @define(eq=False)
@@ -89,18 +91,47 @@ class VatRow(Row):
     ended: bool = True
     faults: int = 0
     next_import: int = 1
+    options: VatOptions = DEFAULT_OPTIONS
+    # For whoever administers the vat: how it ended. A counted reference.
+    done: Kref | None = None
+    # The last restart of all vats when the current incarnation was begun.
+    epoch: int = 0
 
 
 @define(eq=False)
 class SubclusterRow(Row):
-    """A subcluster. `result`, a counted reference, follows the promise for what bootstrap returned."""
+    """A subcluster.
+
+    Attributes:
+        config: as it was given; its slots are counted references.
+        result: follows the promise for what bootstrap returned; a counted reference.
+        is_system: declared by the host program at its start.
+        replaces: the subcluster that this one takes the place of, once its bootstrap has answered.
+    """
 
     id: SubclusterId
     name: str
-    config: bytes
+    config: CapData
     bootstrap: VatId
     result: Kref
     state: SubclusterState = "launching"
+    is_system: bool = False
+    replaces: SubclusterId | None = None
+
+
+@define(eq=False)
+class FacetRow:
+    """An object of the kernel's own.
+
+    Attributes:
+        kind: vat_admin, which creates vats of the subcluster `subject`; admin, of the vat `subject`.
+        done: for an admin, the promise of how its vat ended; a counted reference.
+    """
+
+    kref: Kref
+    kind: FacetKind
+    subject: str
+    done: Kref | None = None
 
 
 @define(eq=False)

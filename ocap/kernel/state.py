@@ -18,7 +18,7 @@ from ocap.kernel.clist import Clist
 from ocap.kernel.gc_actions import GcActions, GcKey
 from ocap.kernel.journal import Journal
 from ocap.kernel.queue import Queue, QueueRow
-from ocap.kernel.rows import DeadLetterRow, ObjectRow, PromiseRow, SubclusterRow, VatRow
+from ocap.kernel.rows import DeadLetterRow, FacetRow, ObjectRow, PromiseRow, SubclusterRow, VatRow
 from ocap.kernel.tables import CACHE_LIMIT, READ_LIMIT, Backend, RowTable, T, Table
 from ocap.protocol.refs import Kref, SubclusterId, VatId, object_kref, promise_kref, subcluster_id, vat_id
 
@@ -47,6 +47,9 @@ class State:
         self.subclusters = rows("subclusters", SubclusterRow)
         self.dead_letters: Table[int, DeadLetterRow] = table("dead_letters")
         self.services: Table[str, Kref] = table("services")
+        self.pins: Table[str, bool] = table("pins")
+        self.facets: Table[str, FacetRow] = table("facets")
+        self.events: Table[str, int] = table("events")
         gc_rows: Table[GcKey, bool] = table("gc_actions")
         self.gc = GcActions(journal, gc_rows, backend.gc_actions_of)
         self.vatstore: Table[tuple[str, bytes], bytes] = Table(
@@ -60,6 +63,9 @@ class State:
             "subclusters": self.subclusters,
             "dead_letters": self.dead_letters,
             "services": self.services,
+            "pins": self.pins,
+            "facets": self.facets,
+            "events": self.events,
             "gc_actions": gc_rows,
             "vatstore": self.vatstore,
             "queue": self._items,

@@ -340,7 +340,7 @@ class VatKeeper:
         self._forget(row)
         self._state.objects.edit(export.kref, export)
         export.owner = None
-        export.gone = why
+        export.gone = export.gone or why  # one that was revoked stays so
         if export.reachable == 0:
             self._state.maybe_free[export.kref] = None
         return export.kref

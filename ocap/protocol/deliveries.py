@@ -18,10 +18,12 @@ class StartVat:
     Attributes:
         incarnation: 0 for the first, one more for each restart or upgrade.
         parameters: the retained vatParameters.
+        endowments: services that this vat's config names, by name.
     """
 
     incarnation: int
     parameters: CapData
+    endowments: tuple[tuple[str, str], ...] = ()
 
 
 @frozen
@@ -86,4 +88,11 @@ class ReportEdges:
     """Say which references lead to which, so that cycles across vats can be found. Runs no user code."""
 
 
-Delivery = StartVat | Message | Notify | DropExports | RetireExports | RetireImports | BringOutYourDead | ReportEdges
+@frozen
+class Ping:
+    """Show that the vat still runs its deliveries. Runs no user code."""
+
+
+Delivery = (
+    StartVat | Message | Notify | DropExports | RetireExports | RetireImports | BringOutYourDead | ReportEdges | Ping
+)

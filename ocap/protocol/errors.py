@@ -86,12 +86,47 @@ class DisconnectedError(OcapError, ConnectionError):
     """
 
 
+class IncarnationEndedError(DisconnectedError):
+    """The incarnation that was to answer ended: its vat was restarted, upgraded or suspended, or it faulted.
+
+    Attributes:
+        vat: its vat's id.
+        incarnation: which one, from 0.
+        reason: what ended it.
+    """
+
+    def __init__(self, vat: str, incarnation: int, reason: str) -> None:
+        super().__init__(reason)
+        self.args = (vat, incarnation, reason)  # an OSError would take three for errno and a file name
+        self.vat = vat
+        self.incarnation = incarnation
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"incarnation {self.incarnation} of {self.vat} ended: {self.reason}"
+
+
 class VatTerminatedError(DisconnectedError):
     """The object's vat was terminated; no later incarnation will answer."""
 
 
 class ObjectGoneError(DisconnectedError):
     """The object was not durable and went with the incarnation that made it."""
+
+
+class RevokedError(ObjectGoneError):
+    """The host program revoked the object: nobody's reference to it works any more."""
+
+
+class VatSuspendedError(OcapError, RuntimeError):
+    """The vat is suspended, so it does not answer; resume it first."""
+
+
+class BacklogError(OcapError, BufferError):
+    """A vat has so much waiting that no more is taken in; it is slow, or suspended. Nothing was sent.
+
+    Send again later, or resume the vat.
+    """
 
 
 class DecodeError(OcapError, ValueError):
@@ -103,7 +138,22 @@ class VatFaultError(OcapError, RuntimeError):
 
 
 class LaunchError(OcapError, RuntimeError):
-    """A subcluster could not be launched; nothing of it remains."""
+    """A subcluster or vat could not be launched; nothing of it remains."""
+
+
+class UpgradeError(OcapError, RuntimeError):
+    """A vat could not be upgraded: it goes on as it was. Says what the new code did wrong."""
+
+
+class CriticalVatError(OcapError, RuntimeError):
+    """A critical vat failed, so the kernel stopped; the crank left no trace and is tried again at the next start.
+
+    Mend the vat's code, or terminate the vat before it gets its next delivery.
+    """
+
+
+class DeadLetterNotFoundError(OcapError, LookupError):
+    """There is no dead letter of that number."""
 
 
 class SubclusterNotFoundError(OcapError, LookupError):
@@ -148,8 +198,15 @@ CROSSING: dict[str, type[Exception]] = {
         NotPassableError,
         OversizeError,
         DisconnectedError,
+        IncarnationEndedError,
         VatTerminatedError,
         ObjectGoneError,
+        RevokedError,
+        VatSuspendedError,
+        BacklogError,
         LaunchError,
+        UpgradeError,
+        VatNotFoundError,
+        SubclusterNotFoundError,
     )
 }

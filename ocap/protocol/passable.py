@@ -45,7 +45,9 @@ class Registry:
 
 
 SHARED = Registry()
-_NAME = "__passable_name__"
+PASSABLE_NAME = "__passable_name__"
+"""The attribute of a class under whose name its instances travel."""
+
 _current: list[Registry] = [SHARED]
 
 
@@ -82,7 +84,7 @@ def passable(cls: type[_T]) -> type[_T]:
     module, _, vat = cls.__module__.partition("@")
     name = f"{module}.{cls.__qualname__}"
     (_current[-1] if vat else SHARED).register(name, cls)
-    setattr(cls, _NAME, name)
+    setattr(cls, PASSABLE_NAME, name)
     return cls
 
 
@@ -105,5 +107,5 @@ def stored_name(cls: type[Any]) -> str | None:
 
 def passable_name(cls: type[Any]) -> str | None:
     """The name under which instances travel; None when the class is not registered itself."""
-    name: str | None = vars(cls).get(_NAME)
+    name: str | None = vars(cls).get(PASSABLE_NAME)
     return name

@@ -32,6 +32,9 @@ ROOT = Vref("o+0")
 HOST = VatId("host")
 """The host program is an endpoint like a vat: it has a clist, imports and exports."""
 
+KERNEL = VatId("kernel")
+"""So is the kernel itself, which exports the vat-admin objects."""
+
 _NUMBER = r"(?:0|[1-9][0-9]{0,17})"
 _VREF = re.compile(rf"(?:[op][+-]{_NUMBER}|o\+[dv]{_NUMBER}/{_NUMBER}(?::{_NUMBER})?)", re.ASCII)
 _KREF = re.compile(rf"k[op]{_NUMBER}", re.ASCII)

@@ -204,7 +204,7 @@ class _Form:
 
 _FORMS = (
     # deliveries
-    _Form(1, deliveries.StartVat, _COUNT, _DATA),
+    _Form(1, deliveries.StartVat, _COUNT, _DATA, _many(_pair(_TEXT, _TEXT))),
     _Form(2, deliveries.Message, _TEXT, _TEXT, _DATA, _maybe(_TEXT)),
     _Form(3, deliveries.Notify, _SETTLEMENTS),
     _Form(4, deliveries.DropExports, _REFS),
@@ -212,6 +212,7 @@ _FORMS = (
     _Form(6, deliveries.RetireImports, _REFS),
     _Form(7, deliveries.BringOutYourDead, _REFS),
     _Form(8, deliveries.ReportEdges),
+    _Form(9, deliveries.Ping),
     # syscalls
     _Form(10, syscalls.Send, _TEXT, _TEXT, _DATA, _maybe(_TEXT)),
     _Form(11, syscalls.Subscribe, _TEXT),

@@ -19,6 +19,7 @@ import trio
 
 from ocap.kernel.core import Core
 from ocap.kernel.effects import Effect
+from ocap.protocol.errors import CriticalVatError
 from ocap.ring.heap import QUIET, Heap
 from ocap.ring.workers import Workers
 
@@ -97,8 +98,13 @@ class Scheduler:
                     continue
                 if crank.vat is not None:
                     assert crank.delivery is not None
-                    outcome = await workers.deliver(crank.vat, crank.delivery)
+                    outcome = await workers.deliver(crank.vat, crank.delivery, beside=crank.is_upgrade)
                     core.finish(crank, outcome)
+                    while core.upgraded:
+                        workers.conclude(*core.upgraded.pop())
+                    if core.panic is not None:
+                        self._commit()
+                        raise CriticalVatError(core.panic)
                 elif self.cranks % BREATHE == 0:
                     await trio.lowlevel.checkpoint()
                 self._count(crank.number, began)

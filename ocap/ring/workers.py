@@ -33,6 +33,10 @@ class _Worker:
     mailbox: trio.MemorySendChannel[Delivery]
     outcomes: trio.MemoryReceiveChannel[Outcome]
 
+    def close(self) -> None:
+        self.mailbox.close()
+        self.outcomes.close()
+
 
 class Workers:
     """The running vats.
@@ -46,15 +50,20 @@ class Workers:
         self._nursery = nursery
         self._supervise = supervise
         self._workers: dict[VatId, _Worker] = {}
+        self._beside: dict[VatId, _Worker] = {}
 
     def __len__(self) -> int:
         return len(self._workers)
 
-    async def deliver(self, vat: VatId, delivery: Delivery) -> Outcome:
-        """Hand a delivery to the vat's task, started if need be, and wait for what came of it."""
-        worker = self._workers.get(vat)
+    async def deliver(self, vat: VatId, delivery: Delivery, *, beside: bool = False) -> Outcome:
+        """Hand a delivery to the vat's task, started if need be, and wait for what came of it.
+
+        `beside`: to a new task beside the one it has, until `conclude` says which of them stays.
+        """
+        workers = self._beside if beside else self._workers
+        worker = workers.get(vat)
         if worker is None:
-            worker = self._workers[vat] = self._start(vat)
+            worker = workers[vat] = self._start(vat)
         try:
             worker.mailbox.send_nowait(delivery)
             return await worker.outcomes.receive()
@@ -63,12 +72,20 @@ class Workers:
             await trio.lowlevel.checkpoint_if_cancelled()
             return Outcome(fault="its worker was lost")
 
+    def conclude(self, vat: VatId, succeeded: bool) -> None:
+        """The task beside the vat's own takes its place, or ends."""
+        worker = self._beside.pop(vat)
+        if succeeded:
+            self.stop(vat)
+            self._workers[vat] = worker
+        else:
+            worker.close()
+
     def stop(self, vat: VatId) -> None:
         """Give up the vat's heap. Its task ends when it next waits."""
         worker = self._workers.pop(vat, None)
         if worker is not None:
-            worker.mailbox.close()
-            worker.outcomes.close()
+            worker.close()
 
     def _start(self, vat: VatId) -> _Worker:
         mailbox, deliveries = trio.open_memory_channel[Delivery](MAILBOX)

@@ -5,14 +5,17 @@ Owns the column order of every statement.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from attrs import frozen
 
-from ocap.kernel.items import CreateVat, Item, Notify, Send, TerminateVat
+from ocap.kernel.items import CreateVat, Item, Notify, PingVat, Send, TerminateVat, UpgradeVat
+from ocap.kernel.options import DEFAULT_OPTIONS, VatOptions
 from ocap.kernel.queue import QueueRow
-from ocap.kernel.rows import ClistRow, DeadLetterRow, ObjectRow, PromiseRow, SubclusterRow, VatRow
+from ocap.kernel.rows import ClistRow, DeadLetterRow, FacetRow, ObjectRow, PromiseRow, SubclusterRow, VatRow
 from ocap.protocol.capdata import CapData
 
 Values = tuple[Any, ...]
@@ -77,34 +80,74 @@ def _vat_values(_: Any, row: VatRow) -> Values:
     return (
         *(row.id, row.name, row.subcluster, row.source, *parameters, row.root),
         *(row.state, row.incarnation, int(row.ended), row.faults, row.next_import),
+        *(_options_text(row.options), row.done, row.epoch),
     )
 
 
 def _vat_row(values: Values) -> VatRow:
-    vat, name, subcluster, source, body, slots, root, state, incarnation, ended, faults, next_import = values
+    vat, name, subcluster, source, body, slots, root, *counted, options, done, epoch = values
+    state, incarnation, ended, faults, next_import = counted
     parameters = CapData(body, split(slots))
-    return VatRow(vat, name, subcluster, source, parameters, root, state, incarnation, bool(ended), faults, next_import)
+    begun = (state, incarnation, bool(ended), faults, next_import)
+    return VatRow(vat, name, subcluster, source, parameters, root, *begun, _to_options(options), done, epoch)
+
+
+def _options_text(options: VatOptions) -> str:
+    """What differs from the defaults: for nearly every vat, nothing."""
+    if options is DEFAULT_OPTIONS or options == DEFAULT_OPTIONS:
+        return "{}"
+    return json.dumps({k: v for k, v in attrs.asdict(options).items() if v != getattr(DEFAULT_OPTIONS, k)})
+
+
+def _to_options(text: str) -> VatOptions:
+    if text == "{}":
+        return DEFAULT_OPTIONS
+    found = json.loads(text)
+    if found.get("imports") is not None:
+        found["imports"] = tuple(found["imports"])
+    found["endowments"] = tuple((name, kref) for name, kref in found.get("endowments", ()))
+    return VatOptions(**found)
 
 
 def _subcluster_values(_: Any, row: SubclusterRow) -> Values:
-    return row.id, row.name, row.config, row.bootstrap, row.result, row.state
+    config = (row.config.body, join(row.config.slots))
+    return row.id, row.name, *config, row.bootstrap, row.result, row.state, int(row.is_system), row.replaces
+
+
+def _subcluster_row(values: Values) -> SubclusterRow:
+    name, title, body, slots, bootstrap, result, state, is_system, replaces = values
+    config = CapData(body, split(slots))
+    return SubclusterRow(name, title, config, bootstrap, result, state, bool(is_system), replaces)
 
 
 def _queue_values(seq: int, row: QueueRow) -> Values:
-    kind, vat, target, method, body, slots, result, reason = _item_values(row.item)
-    return seq, row.place, kind, row.item.cause, vat, target, method, body, slots, result, reason
+    kind, *values = _item_values(row.item)
+    return seq, row.place, kind, row.item.cause, *values
 
 
 def _item_values(item: Item) -> Values:
+    """Kind, vat, target, method, body, slots, result, source, reason."""
     match item:
         case Send():
-            return "send", None, item.target, item.method, item.args.body, join(item.args.slots), item.result, None
+            args = (item.args.body, join(item.args.slots))
+            return "send", None, item.target, item.method, *args, item.result, None, None
         case Notify():
-            return "notify", item.vat, item.promise, None, None, None, None, None
+            return "notify", item.vat, item.promise, *_NOTHING
         case CreateVat():
-            return "create", item.vat, None, None, None, None, None, None
+            return "create", item.vat, *_NOTHING[:4], item.result, None, None
+        case UpgradeVat():
+            return "upgrade", item.vat, None, None, *_maybe(item.parameters), item.result, item.source, None
+        case PingVat():
+            return "ping", item.vat, *_NOTHING[:4], item.result, None, None
         case TerminateVat():
-            return "terminate", item.vat, None, None, None, None, None, item.reason
+            return "terminate", item.vat, None, None, *_maybe(item.detail), None, None, item.reason
+
+
+_NOTHING = (None,) * 6
+
+
+def _maybe(data: CapData | None) -> Values:
+    return (None, None) if data is None else (data.body, join(data.slots))
 
 
 def _queue_row(values: Values) -> QueueRow:
@@ -113,16 +156,20 @@ def _queue_row(values: Values) -> QueueRow:
 
 def to_item(values: Values) -> Item:
     """The item of a whole row of `queue`."""
-    _, _, kind, cause, vat, target, method, body, slots, result, reason = values
+    _, _, kind, cause, vat, target, method, body, slots, result, source, reason = values
     match kind:
         case "send":
             return Send(target, method, CapData(body, split(slots)), result, cause)
         case "notify":
             return Notify(vat, target, cause)
         case "create":
-            return CreateVat(vat, cause)
+            return CreateVat(vat, cause, result)
+        case "upgrade":
+            return UpgradeVat(vat, source, _capdata(body, slots), result, cause)
+        case "ping":
+            return PingVat(vat, result, cause)
         case _:
-            return TerminateVat(vat, reason, cause)
+            return TerminateVat(vat, reason, cause, _capdata(body, slots))
 
 
 def _dead_letter_values(_: Any, row: DeadLetterRow) -> Values:
@@ -150,16 +197,16 @@ MAPPINGS = {
         Mapping(
             "subclusters",
             ("id",),
-            ("name", "config", "bootstrap", "result", "state"),
+            ("name", "config", "config_slots", "bootstrap", "result", "state", "is_system", "replaces"),
             _subcluster_values,
-            lambda values: SubclusterRow(*values),
+            _subcluster_row,
         ),
         Mapping(
             "vats",
             ("id",),
             (
                 *("name", "subcluster", "source", "parameters", "parameter_slots", "root"),
-                *("state", "incarnation", "ended", "faults", "next_import"),
+                *("state", "incarnation", "ended", "faults", "next_import", "options", "done", "epoch"),
             ),
             _vat_values,
             _vat_row,
@@ -182,13 +229,22 @@ MAPPINGS = {
         Mapping(
             "queue",
             ("seq",),
-            ("place", "kind", "cause", "vat", "target", "method", "body", "slots", "result", "reason"),
+            ("place", "kind", "cause", "vat", "target", "method", "body", "slots", "result", "source", "reason"),
             _queue_values,
             _queue_row,
         ),
         Mapping("gc_actions", ("vat", "kind", "kref"), (), lambda key, _: key, lambda _: True),
         Mapping("vatstore", ("vat", "key"), ("value",), lambda key, row: (*key, row), lambda values: values[2]),
         Mapping("services", ("name",), ("kref",), lambda key, row: (key, row), lambda values: values[1]),
+        Mapping("pins", ("kref",), (), lambda key, _: (key,), lambda _: True),
+        Mapping("events", ("key",), ("epoch",), lambda key, row: (key, row), lambda values: values[1]),
+        Mapping(
+            "facets",
+            ("kref",),
+            ("kind", "subject", "done"),
+            lambda _, row: (row.kref, row.kind, row.subject, row.done),
+            lambda values: FacetRow(*values),
+        ),
         Mapping(
             "dead_letters",
             ("number",),

@@ -9,11 +9,47 @@ from __future__ import annotations
 APPLICATION_ID = 0x6F636170
 """The four letters `ocap` in the file's header: how a file is known to be ours."""
 
-VERSION = 1
+VERSION = 2
 
-TABLES = """
+_QUEUE_2 = """
+CREATE TABLE queue (
+    seq INTEGER PRIMARY KEY,
+    place TEXT NOT NULL,            -- '' the run queue; else the promise or vat it waits at
+    kind TEXT NOT NULL CHECK (kind IN ('send', 'notify', 'create', 'upgrade', 'ping', 'terminate')),
+    cause INTEGER NOT NULL,
+    vat TEXT,
+    target TEXT,                    -- send: object or promise; notify: the promise
+    method TEXT,
+    body BLOB,                      -- send: arguments; upgrade: parameters; terminate: the reason in detail
+    slots TEXT,
+    result TEXT,
+    source TEXT,                    -- upgrade
+    reason TEXT                     -- terminate
+) STRICT;
+CREATE INDEX queue_by_place ON queue (place, seq);
+"""
+
+_NEW_IN_2 = """
+CREATE TABLE pins (
+    kref TEXT PRIMARY KEY           -- what the host program keeps alive
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE facets (
+    kref TEXT PRIMARY KEY,          -- an object of the kernel's own
+    kind TEXT NOT NULL CHECK (kind IN ('vat_admin', 'admin')),
+    subject TEXT NOT NULL,          -- the subcluster or vat it administers
+    done TEXT                       -- admin: the promise of how the vat ended
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    key TEXT PRIMARY KEY,           -- as the host program named it
+    epoch INTEGER NOT NULL          -- the how manyth restart of all vats it was
+) STRICT, WITHOUT ROWID;
+"""
+
+TABLES = f"""
 CREATE TABLE counters (
-    kind TEXT PRIMARY KEY,          -- crank, object, promise, vat, subcluster, queue, dead_letter
+    kind TEXT PRIMARY KEY,          -- crank, object, promise, vat, subcluster, queue, dead_letter, epoch
     next INTEGER NOT NULL           -- the next id of the kind; only grows
 ) STRICT, WITHOUT ROWID;
 
@@ -23,7 +59,10 @@ CREATE TABLE subclusters (
     config BLOB NOT NULL,
     bootstrap TEXT NOT NULL,        -- the vat whose root was bootstrapped
     result TEXT NOT NULL,           -- the promise for what bootstrap returned
-    state TEXT NOT NULL CHECK (state IN ('launching', 'running'))
+    state TEXT NOT NULL CHECK (state IN ('launching', 'running')),
+    config_slots TEXT NOT NULL DEFAULT '',
+    is_system INTEGER NOT NULL DEFAULT 0,  -- 1: declared by the host program at its start
+    replaces TEXT                   -- the subcluster that ends when this one runs
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX subclusters_launching ON subclusters (id) WHERE state = 'launching';
@@ -40,7 +79,10 @@ CREATE TABLE vats (
     incarnation INTEGER NOT NULL,
     ended INTEGER NOT NULL,         -- 1: nobody waits for the current incarnation any more
     faults INTEGER NOT NULL,
-    next_import INTEGER NOT NULL
+    next_import INTEGER NOT NULL,
+    options TEXT NOT NULL DEFAULT '{{}}',  -- JSON
+    done TEXT,                      -- the promise of how the vat ends, if anybody may ask
+    epoch INTEGER NOT NULL DEFAULT 0  -- the restart of all vats that the current incarnation came after
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX vats_by_subcluster ON vats (subcluster);
 CREATE INDEX vats_terminated ON vats (id) WHERE state = 'terminated';
@@ -50,7 +92,7 @@ CREATE TABLE objects (
     owner TEXT,                     -- the exporting vat; NULL for an orphan
     reachable INTEGER NOT NULL CHECK (reachable >= 0),
     recognizable INTEGER NOT NULL CHECK (recognizable >= reachable),
-    gone TEXT                       -- why an orphan has no owner
+    gone TEXT                       -- why an orphan has no owner, or that it is revoked
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE promises (
@@ -83,21 +125,7 @@ CREATE TABLE clist (
 CREATE UNIQUE INDEX clist_by_vref ON clist (vat, vref);
 CREATE INDEX clist_by_kref ON clist (kref);
 
-CREATE TABLE queue (
-    seq INTEGER PRIMARY KEY,
-    place TEXT NOT NULL,            -- '' the run queue; else the promise or vat it waits at
-    kind TEXT NOT NULL CHECK (kind IN ('send', 'notify', 'create', 'terminate')),
-    cause INTEGER NOT NULL,
-    vat TEXT,
-    target TEXT,                    -- send: object or promise; notify: the promise
-    method TEXT,
-    body BLOB,
-    slots TEXT,
-    result TEXT,
-    reason TEXT
-) STRICT;
-CREATE INDEX queue_by_place ON queue (place, seq);
-
+{_QUEUE_2}
 CREATE TABLE gc_actions (
     vat TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('drop_export', 'retire_export', 'retire_import')),
@@ -127,7 +155,23 @@ CREATE TABLE dead_letters (
     slots TEXT NOT NULL,
     reason TEXT NOT NULL
 ) STRICT;
+{_NEW_IN_2}"""
+
+_TO_2 = f"""
+ALTER TABLE subclusters ADD COLUMN config_slots TEXT NOT NULL DEFAULT '';
+ALTER TABLE subclusters ADD COLUMN is_system INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE subclusters ADD COLUMN replaces TEXT;
+ALTER TABLE vats ADD COLUMN options TEXT NOT NULL DEFAULT '{{}}';
+ALTER TABLE vats ADD COLUMN done TEXT;
+ALTER TABLE vats ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+DROP INDEX queue_by_place;
+ALTER TABLE queue RENAME TO old_queue;
+{_QUEUE_2}
+INSERT INTO queue (seq, place, kind, cause, vat, target, method, body, slots, result, reason)
+    SELECT seq, place, kind, cause, vat, target, method, body, slots, result, reason FROM old_queue;
+DROP TABLE old_queue;
+{_NEW_IN_2}
 """
 
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {1: _TO_2}
 """From version n to n + 1: the statements to run, in one transaction."""

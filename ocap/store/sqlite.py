@@ -43,6 +43,9 @@ _HOLDERS = (
     "SELECT root FROM vats WHERE root IS NOT NULL",
     "SELECT parameter_slots FROM vats WHERE parameter_slots <> ''",
     "SELECT kref FROM services",
+    "SELECT kref FROM pins",
+    "SELECT json_extract(e.value, '$[1]') FROM vats, json_each(options, '$.endowments') e",
+    "SELECT config_slots FROM subclusters WHERE config_slots <> ''",
     "SELECT target FROM dead_letters",
     "SELECT slots FROM dead_letters WHERE slots <> ''",
 )
@@ -244,6 +247,9 @@ class SqliteBackend:
 
     def subclusters(self) -> list[str]:
         return self._column("SELECT id FROM subclusters ORDER BY length(id), id")
+
+    def dead_letters(self) -> list[int]:
+        return self._column("SELECT number FROM dead_letters ORDER BY number")
 
     def launching(self) -> list[str]:
         return self._column("SELECT id FROM subclusters WHERE state = 'launching' ORDER BY length(id), id")

@@ -33,6 +33,7 @@ def bodies_keep_to_their_slots(db: apsw.Connection) -> Iterator[Finding]:
         SELECT 'item ' || seq, body, slots FROM queue WHERE body IS NOT NULL
         UNION ALL SELECT kref, body, slots FROM promises WHERE body IS NOT NULL
         UNION ALL SELECT 'parameters of ' || id, parameters, parameter_slots FROM vats
+        UNION ALL SELECT 'config of ' || id, config, config_slots FROM subclusters
         UNION ALL SELECT 'dead letter ' || number, body, slots FROM dead_letters
     """
     outline = _Outline()

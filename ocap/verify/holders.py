@@ -19,6 +19,7 @@ _BODIES = """
 SELECT 'item' AS holder, CAST(seq AS TEXT) AS id, slots FROM queue WHERE slots <> ''
 UNION ALL SELECT 'settled', kref, slots FROM promises WHERE slots <> ''
 UNION ALL SELECT 'parameters', id, parameter_slots FROM vats WHERE parameter_slots <> ''
+UNION ALL SELECT 'config', id, config_slots FROM subclusters WHERE config_slots <> ''
 UNION ALL SELECT 'dead letter', CAST(number AS TEXT), slots FROM dead_letters WHERE slots <> ''
 """
 
@@ -35,7 +36,11 @@ INSERT INTO temp.holding
     UNION ALL SELECT target, 'follower', 1 FROM promises WHERE target IS NOT NULL
     UNION ALL SELECT result, 'subcluster', 1 FROM subclusters
     UNION ALL SELECT root, 'root', 1 FROM vats WHERE root IS NOT NULL
+    UNION ALL SELECT done, 'done', 1 FROM vats WHERE done IS NOT NULL
+    UNION ALL SELECT done, 'facet', 1 FROM facets WHERE done IS NOT NULL
+    UNION ALL SELECT json_extract(e.value, '$[1]'), 'endowment', 1 FROM vats, json_each(options, '$.endowments') e
     UNION ALL SELECT kref, 'service', 1 FROM services
+    UNION ALL SELECT kref, 'pin', 1 FROM pins
     UNION ALL SELECT target, 'dead letter', 1 FROM dead_letters;
 INSERT INTO temp.total SELECT kref, sum(reach), count(*) FROM temp.holding WHERE kref IS NOT NULL GROUP BY kref;
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -43,7 +44,13 @@ def _our_layout() -> dict[str, str]:
 def _layout(db: apsw.Connection) -> dict[str, str]:
     rows = db.execute("SELECT type || ' ' || name, coalesce(sql, '') FROM main.sqlite_schema")
     # SQLite makes the sqlite_ tables by itself, for ANALYZE and the like.
-    return {name: " ".join(sql.split()) for name, sql in rows if " sqlite_" not in name}
+    return {name: _plain(sql) for name, sql in rows if " sqlite_" not in name}
+
+
+def _plain(sql: str) -> str:
+    """A definition without its comments and spacing, in which one that was altered may differ."""
+    words = " ".join(re.sub(r"--[^\n]*", "", sql).split())
+    return re.sub(r" ?([(),]) ?", r"\1", words)
 
 
 def counters_are_ahead(db: apsw.Connection) -> Iterator[Finding]:
@@ -53,12 +60,14 @@ def counters_are_ahead(db: apsw.Connection) -> Iterator[Finding]:
         WITH given (kind, number) AS (
             SELECT 'object', max(CAST(substr(kref, 3) AS INTEGER)) FROM objects
             UNION ALL SELECT 'promise', max(CAST(substr(kref, 3) AS INTEGER)) FROM promises
-            UNION ALL SELECT 'vat', max(CAST(substr(id, 2) AS INTEGER)) FROM vats WHERE id <> 'host'
+            UNION ALL SELECT 'vat', max(CAST(substr(id, 2) AS INTEGER)) FROM vats WHERE subcluster IS NOT NULL
             UNION ALL SELECT 'vat', max(CAST(substr(vat, 2) AS INTEGER)) FROM queue WHERE vat IS NOT NULL
             UNION ALL SELECT 'vat', max(CAST(substr(vat, 2) AS INTEGER)) FROM dead_letters
             UNION ALL SELECT 'vat', max(CAST(substr(bootstrap, 2) AS INTEGER)) FROM subclusters
             UNION ALL SELECT 'subcluster', max(CAST(substr(id, 2) AS INTEGER)) FROM subclusters
             UNION ALL SELECT 'subcluster', max(CAST(substr(subcluster, 2) AS INTEGER)) FROM vats
+            UNION ALL SELECT 'epoch', max(epoch) FROM vats
+            UNION ALL SELECT 'epoch', max(epoch) FROM events
             UNION ALL SELECT 'queue', max(seq) FROM queue
             UNION ALL SELECT 'crank', max(cause) FROM queue
             UNION ALL SELECT 'crank', max(crank) FROM dead_letters

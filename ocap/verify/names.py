@@ -121,8 +121,19 @@ def one_exporter(db: apsw.Connection) -> Iterator[Finding]:
         WHERE o.owner IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM clist c WHERE (c.vat, c.kref) = (o.owner, o.kref) AND c.vref GLOB 'o+*')
         UNION ALL
-        SELECT kref, iif(owner IS NULL, 'why it is gone', 'no reason to be gone'), coalesce(gone, 'none')
-        FROM objects WHERE (owner IS NULL) = (gone IS NULL)
+        SELECT kref, 'why it is gone', 'none' FROM objects WHERE owner IS NULL AND gone IS NULL
+        UNION ALL
+        SELECT kref, 'no reason to be gone but that it was revoked', gone
+        FROM objects WHERE owner IS NOT NULL AND gone <> 'it was revoked'
+        UNION ALL
+        SELECT o.kref, 'an object of the kernel''s', coalesce(o.owner, 'an orphan') FROM objects o
+        JOIN facets f ON f.kref = o.kref WHERE o.owner IS NOT 'kernel'
+        UNION ALL
+        SELECT o.kref, 'a facet', 'none' FROM objects o
+        WHERE o.owner = 'kernel' AND NOT EXISTS (SELECT 1 FROM facets f WHERE f.kref = o.kref)
+        UNION ALL
+        SELECT 'facet ' || f.kref, 'an object', 'none' FROM facets f
+        WHERE NOT EXISTS (SELECT 1 FROM objects o WHERE o.kref = f.kref)
         """
     )
 

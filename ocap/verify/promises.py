@@ -36,10 +36,13 @@ def states(db: apsw.Connection) -> Iterator[Finding]:
 
 
 def one_authority(db: apsw.Connection) -> Iterator[Finding]:
-    """An unresolved promise is decided by a vat that lives and holds it, or is the result of one queued message."""
+    """An unresolved promise is decided by a vat that lives and holds it, or is the result of one queued item, or tells how a vat ends."""
     yield from db.execute(
         """
-        WITH carried AS MATERIALIZED (SELECT result, count(*) AS times FROM queue WHERE result IS NOT NULL GROUP BY result)
+        WITH carried AS MATERIALIZED (
+            SELECT result, count(*) AS times FROM (
+                SELECT result FROM queue WHERE result IS NOT NULL UNION ALL SELECT done FROM vats WHERE done IS NOT NULL
+            ) GROUP BY result)
         SELECT p.kref, iif(decider IS NULL, 'to be the result of one queued message', 'no queued message to carry it'),
             coalesce(times, 0)
         FROM promises p LEFT JOIN carried ON result = p.kref

@@ -15,15 +15,18 @@ def items_are_whole(db: apsw.Connection) -> Iterator[Finding]:
         """
         SELECT 'item ' || seq, 'the columns of a ' || kind,
             concat_ws(', ', 'vat ' || vat, 'target ' || target, 'method ' || method, 'slots ' || slots,
-                'result ' || result, 'reason ' || reason)
+                'result ' || result, 'source ' || source, 'reason ' || reason)
         FROM queue
         WHERE (kind = 'send') <> (method IS NOT NULL)
-            OR (kind = 'send') <> (body IS NOT NULL)
-            OR (kind = 'send') <> (slots IS NOT NULL)
+            OR (kind = 'send' AND body IS NULL)
+            OR (kind NOT IN ('send', 'upgrade', 'terminate') AND body IS NOT NULL)
+            OR (body IS NULL) <> (slots IS NULL)
             OR (kind IN ('send', 'notify')) <> (target IS NOT NULL)
             OR (kind <> 'send') <> (vat IS NOT NULL)
             OR (kind = 'terminate') <> (reason IS NOT NULL)
-            OR (kind <> 'send' AND result IS NOT NULL)
+            OR (kind = 'upgrade') <> (source IS NOT NULL)
+            OR (kind = 'ping' AND result IS NULL)
+            OR (kind IN ('notify', 'terminate') AND result IS NOT NULL)
             OR (kind = 'notify' AND target NOT GLOB 'kp*')
             OR result NOT GLOB 'kp*'
         """

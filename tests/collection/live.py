@@ -10,7 +10,8 @@ from typing import Any
 
 from ocap.kernel.core import Core
 from ocap.kernel.effects import HostDelivery
-from ocap.kernel.lifecycle import TERMINATED, LaunchSpec, VatSpec
+from ocap.kernel.lifecycle import TERMINATED, VatSpec
+from ocap.kernel.subclusters import LaunchSpec
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
 from ocap.protocol.marshal import Decoder, encode
@@ -37,8 +38,8 @@ class Live:
         self.longest = 0.0
         if not self.backend.subclusters():
             specs = tuple(VatSpec(name, name, CapData(encode({})[0])) for name in builds)
-            spec = LaunchSpec("live", b"", next(iter(builds)), specs)
-            self.core.between_cranks(lambda: self.core.lifecycle.launch(spec))
+            spec = LaunchSpec("live", CapData(b"\xf6"), next(iter(builds)), specs)
+            self.core.between_cranks(lambda: self.core.subclusters.launch(spec))
         self.run()
 
     def crank(self) -> bool:

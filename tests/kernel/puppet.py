@@ -12,7 +12,8 @@ from typing import Any
 
 from ocap.kernel.core import Core, Crank
 from ocap.kernel.effects import Effect, Event, HostDelivery
-from ocap.kernel.lifecycle import LaunchSpec, VatSpec
+from ocap.kernel.lifecycle import VatSpec
+from ocap.kernel.subclusters import LaunchSpec
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData, Settlement
 from ocap.protocol.marshal import Decoder, Remotable, encode
@@ -109,8 +110,8 @@ class World:
         self.vats: dict[str, VatId] = {}
         if names:
             specs = tuple(VatSpec(name, f"{name}.py", data({})) for name in names)
-            spec = LaunchSpec("test", b"", names[0], specs)
-            self.core.between_cranks(lambda: self.core.lifecycle.launch(spec))
+            spec = LaunchSpec("test", CapData(b"\xf6"), names[0], specs)
+            self.core.between_cranks(lambda: self.core.subclusters.launch(spec))
             self.core.state.write()
             for name, vat in zip(names, self.backend.vats_in("new"), strict=True):
                 self.vats[name] = VatId(vat)

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from ocap.kernel.core import FAULT_LIMIT
 from ocap.kernel.effects import Event
-from ocap.kernel.lifecycle import LaunchSpec, VatSpec
+from ocap.kernel.lifecycle import VatSpec
+from ocap.kernel.options import FAULT_LIMIT
+from ocap.kernel.subclusters import LaunchSpec
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.errors import DisconnectedError, LaunchError
-from ocap.protocol.refs import HOST, VatId
+from ocap.protocol.refs import HOST, KERNEL, VatId
 from tests.kernel.puppet import World, args, data, host_kref, messages, rejection, resolve, send, told, value_of
 
 
@@ -57,13 +58,13 @@ class TestOneFault:
         seen = world.do("b", send("o-999"))
         error = rejection(seen, "a", "p+1")
         assert isinstance(error, DisconnectedError)
-        assert "incarnation 0 ended: it faulted" in str(error)
+        assert "incarnation 0 of v2 ended: it faulted" in str(error)
 
     def test_its_heap_is_gone_its_root_and_durable_objects_stay(self, world: World) -> None:
         heap, durable = world.introduce("b", "o+5", "a"), world.introduce("b", "o+d1/1", "a")
         crimes(world, "b", 1)
         seen = world.do("a", send(heap, "m", "p+1"), send(durable, "m"), send(world.import_root("a", "b"), "m2"))
-        assert "it was not durable, and b (v2): incarnation 0 ended: it faulted" in str(rejection(seen, "a", "p+1"))
+        assert "it was not durable, and incarnation 0 of v2 ended: it faulted" in str(rejection(seen, "a", "p+1"))
         assert [("b", "m"), ("b", "m2")] == messages(seen)
 
     def test_a_fault_at_a_notify_drops_the_notify(self, world: World) -> None:
@@ -165,7 +166,7 @@ class TestLaunch:
         assert isinstance(error, LaunchError)
         assert f"vats.{culprit}: " in str(error)
         assert before == {table: rows for table, rows in world.rows().items() if table not in ("counters", "vats")}
-        assert ["host", "v1", "v2", "v3"] == [row[0] for row in world.rows()["vats"]]
+        assert ["host", "kernel", "v1", "v2", "v3"] == [row[0] for row in world.rows()["vats"]]
 
     def test_one_whose_bootstrap_is_rejected_leaves_nothing(self) -> None:
         world = World("a")
@@ -214,7 +215,7 @@ class TestLaunch:
         assert 2 == len([row for row in world.rows()["promises"] if row[1] == "forwarded"])  # result and answer
         world.restart()
         world.run()
-        assert ["v1"] == [row[0] for row in world.rows()["vats"] if row[0] != HOST]
+        assert ["v1"] == [row[0] for row in world.rows()["vats"] if row[0] not in (HOST, KERNEL)]
 
     def test_one_whose_answer_another_subcluster_decides_is_undone_without_harm_to_that(self) -> None:
         world = World("ab")
@@ -229,9 +230,9 @@ class TestLaunch:
 
         vref = launch(world, "x", {"x": pass_on})
         world.run()
-        (row,) = world.core.lifecycle.launching.values()
+        (row,) = world.core.subclusters.launching.values()
         subcluster = world.core.state.subclusters[row]
-        world.core.between_cranks(lambda: world.core.lifecycle.terminate_subcluster(subcluster))
+        world.core.between_cranks(lambda: world.core.subclusters.terminate(subcluster))
         world.run()
         assert isinstance(host_rejection(world, vref), DisconnectedError)
         world.do("b", resolve((world.asked("b"), data("too late"))))
@@ -250,7 +251,7 @@ class TestLaunch:
 def launch(world: World, names: str, scripts: dict[str, Any]) -> str:
     """Launch vats; the host's vref of the result."""
     specs = tuple(VatSpec(name, f"{name}.py", data({})) for name in names)
-    row = world.core.between_cranks(lambda: world.core.lifecycle.launch(LaunchSpec("more", b"", names[0], specs)))
+    row = world.core.between_cranks(lambda: world.core.subclusters.launch(LaunchSpec("more", data(), names[0], specs)))
     world.core.state.write()
     for name, vat in zip(names, world.backend.vats_of(row.id), strict=True):
         world.vats[name] = VatId(vat)

@@ -104,7 +104,7 @@ def test_objects_of_a_lost_heap_are_gone_and_say_why(world: World) -> None:
     world.restart()
     error = rejection(world.do("a", send(heap, "m", "p+1")), "a", "p+1")
     assert isinstance(error, ObjectGoneError)
-    assert "incarnation 0 ended: the kernel was restarted" in str(error)
+    assert "incarnation 0 of v2 ended: the kernel was restarted" in str(error)
 
 
 def test_a_promise_that_settled_to_a_lost_object_says_the_same(world: World) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ocap.kernel.items import TerminateVat
-from ocap.kernel.lifecycle import CLEANUP_BUDGET, TERMINATED, LaunchSpec, VatSpec
+from ocap.kernel.lifecycle import CLEANUP_BUDGET, TERMINATED, VatSpec
+from ocap.kernel.subclusters import LaunchSpec
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.errors import VatTerminatedError
 from tests.kernel.puppet import World, data, messages, rejection, resolve, send, told
@@ -155,30 +156,30 @@ def test_a_queued_termination_takes_its_turn(world: World) -> None:
 
 def test_a_subcluster_goes_with_all_its_vats(world: World) -> None:
     before = world.count()
-    spec = LaunchSpec("more", b"", "x", (VatSpec("x", "x.py", data()), VatSpec("y", "y.py", data())))
-    row = world.core.between_cranks(lambda: world.core.lifecycle.launch(spec))
+    spec = LaunchSpec("more", data(), "x", (VatSpec("x", "x.py", data()), VatSpec("y", "y.py", data())))
+    row = world.core.between_cranks(lambda: world.core.subclusters.launch(spec))
     world.run()
     assert ["s1", "s2"] == [it[0] for it in world.rows()["subclusters"]]
-    world.core.between_cranks(lambda: world.core.lifecycle.terminate_subcluster(row))
+    world.core.between_cranks(lambda: world.core.subclusters.terminate(row))
     world.run()
     assert before == world.count()
 
 
 def test_a_subcluster_may_go_while_it_is_launched(world: World) -> None:
     before = world.count()
-    spec = LaunchSpec("more", b"", "x", (VatSpec("x", "x.py", data()),))
-    row = world.core.between_cranks(lambda: world.core.lifecycle.launch(spec))
-    world.core.between_cranks(lambda: world.core.lifecycle.terminate_subcluster(row))
+    spec = LaunchSpec("more", data(), "x", (VatSpec("x", "x.py", data()),))
+    row = world.core.between_cranks(lambda: world.core.subclusters.launch(spec))
+    world.core.between_cranks(lambda: world.core.subclusters.terminate(row))
     world.run()
     assert before == world.count()
 
 
 def test_a_launch_taken_back_leaves_nothing_in_memory(world: World) -> None:
     before = world.rows()
-    spec = LaunchSpec("more", b"", "x", (VatSpec("x", "x.py", data()),))
+    spec = LaunchSpec("more", data(), "x", (VatSpec("x", "x.py", data()),))
 
     def change() -> None:
-        world.core.lifecycle.launch(spec)
+        world.core.subclusters.launch(spec)
         raise KeyError
 
     with pytest.raises(KeyError):
@@ -192,12 +193,12 @@ def test_parameters_are_held_while_the_vat_lives(world: World) -> None:
     kref = world.kref("a", "o+0")
     before = world.core.state.objects[kref].reachable
     parameters = data({}, slots=(kref,))
-    spec = LaunchSpec("more", b"", "x", (VatSpec("x", "x.py", parameters),))
-    row = world.core.between_cranks(lambda: world.core.lifecycle.launch(spec))
+    spec = LaunchSpec("more", data(), "x", (VatSpec("x", "x.py", parameters),))
+    row = world.core.between_cranks(lambda: world.core.subclusters.launch(spec))
     seen = world.run()
     (start,) = [d for _, d in seen if isinstance(d, deliveries.StartVat)]
     assert 1 == len(start.parameters.slots)
     assert before + 2 == world.core.state.objects[kref].reachable  # the parameters, and x's import
-    world.core.between_cranks(lambda: world.core.lifecycle.terminate_subcluster(row))
+    world.core.between_cranks(lambda: world.core.subclusters.terminate(row))
     world.run()
     assert before == world.core.state.objects[kref].reachable

@@ -15,10 +15,10 @@ from hypothesis import assume, given, settings
 from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import (
     DecodeError,
+    KernelClosedError,
     NotPassableError,
     ObjectGoneError,
     RemoteError,
-    SubclusterNotFoundError,
     VatTerminatedError,
 )
 from ocap.protocol.marshal import MAX_BODY, MAX_DEPTH, MAX_SLOTS, Decoder, encode, encode_error
@@ -178,7 +178,7 @@ def test_builtin_errors_and_ours_keep_class_and_arguments(error: Exception) -> N
 
 
 def test_an_error_of_another_class_arrives_as_remote_error() -> None:
-    assert exact(RemoteError("SubclusterNotFoundError", "s7")) == exact(arrived(SubclusterNotFoundError("s7")))
+    assert exact(RemoteError("KernelClosedError", "s7")) == exact(arrived(KernelClosedError("s7")))
 
 
 def test_a_class_that_borrows_a_builtin_name_does_not_become_the_builtin() -> None:
@@ -186,7 +186,7 @@ def test_a_class_that_borrows_a_builtin_name_does_not_become_the_builtin() -> No
     assert exact(RemoteError("ValueError", "mine")) == exact(arrived(error))
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), SubclusterNotFoundError("s7")], ids=repr)
+@pytest.mark.parametrize("error", [ValueError("no"), KernelClosedError("s7")], ids=repr)
 def test_the_error_id_travels_with_the_error(error: Exception) -> None:
     error.error_id = "e-1"  # type: ignore[attr-defined]
     assert "e-1" == arrived(error).error_id
@@ -203,7 +203,7 @@ def test_references_in_arguments_that_did_not_pass_leave_no_slot() -> None:
 
 
 def test_an_error_in_a_group_that_is_not_builtin_arrives_as_remote_error() -> None:
-    group = arrived(ExceptionGroup("several", [ValueError(1), SubclusterNotFoundError("s7")]))
+    group = arrived(ExceptionGroup("several", [ValueError(1), KernelClosedError("s7")]))
     assert [ValueError, RemoteError] == [type(error) for error in group.exceptions]
 
 

@@ -8,7 +8,16 @@ import pytest
 
 from ocap.protocol import deliveries, syscalls, wire
 from ocap.protocol.capdata import CapData, Settlement
-from ocap.protocol.deliveries import BringOutYourDead, Delivery, DropExports, Message, Notify, ReportEdges, StartVat
+from ocap.protocol.deliveries import (
+    BringOutYourDead,
+    Delivery,
+    DropExports,
+    Message,
+    Notify,
+    Ping,
+    ReportEdges,
+    StartVat,
+)
 from ocap.protocol.errors import DecodeError
 from ocap.protocol.marshal import MAX_BODY, MAX_SLOTS
 from ocap.protocol.syscalls import (
@@ -31,7 +40,9 @@ WIRE_DATA = "8314410181636f2b31"
 WIRE_SETTLEMENT = "841563702d33f5" + WIRE_DATA
 
 GOLDEN = [
-    (StartVat(2, DATA), "830102" + WIRE_DATA),
+    (StartVat(2, DATA), "840102" + WIRE_DATA + "80"),
+    (StartVat(0, DATA, (("random", "o-1"),)), "840100" + WIRE_DATA + "81826672616e646f6d636f2d31"),
+    (Ping(), "8109"),
     (Message("o+0", "hi", DATA), "850263" + b"o+0".hex() + "626869" + WIRE_DATA + "f6"),
     (Message("o+0", "hi", DATA, "p-3"), "850263" + b"o+0".hex() + "626869" + WIRE_DATA + "6370" + "2d33"),
     (Notify((SETTLEMENT,)), "820381" + WIRE_SETTLEMENT),
@@ -127,7 +138,7 @@ def test_a_field_of_another_type_is_refused(value: Any) -> None:
         ([True, 0, [20, b"", []]], Delivery, "expected one of StartVat"),
         ([99], Outcome, "expected Outcome, not code 99"),
         ([11, 5], Syscall, "promise: expected text, not int"),
-        ([1, True, [20, b"", []]], Delivery, "incarnation: expected a count, not bool"),
+        ([1, True, [20, b"", []], []], Delivery, "incarnation: expected a count, not bool"),
         ([18, 0, [20, b"", []]], Syscall, "is_failure: expected true or false, not int"),
         ([2, "o+0", "m", [20, "", []], None], Delivery, "args.body: expected bytes, not str"),
         ([2, "o+0", "m", [20, b"", ["o-1", 7]], None], Delivery, "args.slots[1]: expected text, not int"),

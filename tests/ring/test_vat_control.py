@@ -72,7 +72,7 @@ async def test_who_waits_for_a_restarted_vat_is_told(config: ClusterConfig) -> N
         answer = E(subcluster.root).wait()
         await kernel.idle()
         await kernel.restart_vat(vat)
-        with pytest.raises(DisconnectedError, match="incarnation 0 ended: it was restarted"):
+        with pytest.raises(DisconnectedError, match="incarnation 0 of v1 ended: it was restarted"):
             await answer
 
 

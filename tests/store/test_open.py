@@ -128,7 +128,7 @@ class TestLock:
         world = World("a", path=path)
         world.run()
         reader = open_read_only(path)
-        assert [("v1",)] == reader.execute("SELECT id FROM vats WHERE id <> 'host'").fetchall()
+        assert [("v1",)] == reader.execute("SELECT id FROM vats WHERE subcluster IS NOT NULL").fetchall()
         with pytest.raises(apsw.ReadOnlyError):
             reader.execute("DELETE FROM vats")
         reader.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from ocap.kernel.core import FAULT_LIMIT
+from ocap.kernel.options import FAULT_LIMIT
 from ocap.protocol import syscalls
 from ocap.protocol.errors import NotOurStoreError, StoreError, StoreVersionError
 from ocap.protocol.refs import HOST, Vref
@@ -283,7 +283,7 @@ class TestFiles:
     def test_another_version_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "kernel.db"
         World("a", path=path).backend.close()
-        for version in (0, 2):
+        for version in (0, 1, 3):
             db = apsw.Connection(str(path))
             db.pragma("user_version", version)
             db.close()

@@ -1,0 +1,439 @@
+"""What the host program does to subclusters and vats, once the kernel runs.
+
+Each change is applied between cranks, whole or not at all; what takes a vat is queued as an item of
+its own, and answers through a promise. So whatever was acknowledged happens, also when the process
+dies right after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import trio
+
+from ocap.config import (
+    ClusterConfig,
+    VatConfig,
+    check_config,
+    check_parameters,
+    check_source,
+    config_from_data,
+    config_to_data,
+)
+from ocap.host.endpoint import Endpoint
+from ocap.host.inventory import DeadLetter, Subcluster, SubclusterUpdate, Vat
+from ocap.host.refs import HostPromise, HostRef
+from ocap.host.services import Services
+from ocap.kernel.core import REVOKED, Core
+from ocap.kernel.items import PingVat, Send, TerminateVat, UpgradeVat
+from ocap.kernel.lifecycle import VatSpec
+from ocap.kernel.options import VatOptions
+from ocap.kernel.rows import DeadLetterRow, SubclusterRow, VatRow
+from ocap.kernel.subclusters import LaunchSpec
+from ocap.protocol import syscalls
+from ocap.protocol.capdata import CapData
+from ocap.protocol.errors import (
+    ConfigError,
+    DeadLetterNotFoundError,
+    KernelClosedError,
+    LaunchError,
+    NotPassableError,
+    ObjectGoneError,
+    SubclusterNotFoundError,
+    UpgradeError,
+    VatNotFoundError,
+)
+from ocap.protocol.marshal import encode
+from ocap.protocol.refs import HOST, Kref, SubclusterId
+
+VAT_ADMIN = "vat_admin"
+"""The service that gives a subcluster the power to create vats of its own."""
+
+UNSET: Any = object()
+
+
+class Control:
+    """Changes from outside.
+
+    Args:
+        apply: runs a change between cranks and waits until it is committed.
+        submit: the same, without waiting.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        endpoint: Endpoint,
+        services: Services,
+        apply: Callable[[Callable[[], Any]], Awaitable[Any]],
+        submit: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._core = core
+        self._endpoint = endpoint
+        self._services = services
+        self._apply = apply
+        self._submit = submit
+
+    async def _ask(self, change: Callable[[], Kref]) -> Any:
+        """Apply a change that gives the kref of a promise, and wait for what that settles to."""
+
+        def asked() -> HostPromise:
+            kref = change()
+            vref = self._core.lifecycle.keeper(HOST).to_vat(kref)
+            self._core.host_syscalls([syscalls.Subscribe(vref)])
+            return self._endpoint.expect(kref)
+
+        return await (await self._apply(asked))
+
+    def _new_result(self) -> Kref:
+        """A promise for an item to carry."""
+        kref = self._core.state.new_promise(None)
+        self._core.counts.incref(kref)
+        return kref
+
+    # ---- subclusters --------------------------------------------------------------------------
+
+    def find(self, subcluster: str) -> SubclusterRow:
+        row = self._core.state.subclusters.get(subcluster)
+        if row is None or row.state != "running":
+            raise SubclusterNotFoundError(f"there is no subcluster {subcluster}")
+        return row
+
+    def rows(self) -> list[SubclusterRow]:
+        self._core.state.write()
+        rows = [self._core.state.subclusters[name] for name in self._core.state.backend.subclusters()]
+        return [row for row in rows if row.state == "running"]
+
+    def config_of(self, row: SubclusterRow) -> ClusterConfig:
+        return config_from_data(self._endpoint.decoder.decode(row.config))
+
+    def subcluster(self, row: SubclusterRow) -> Subcluster:
+        config = self.config_of(row)
+        vats: dict[str, Vat] = {}
+        for vat in self._core.subclusters.vats_of(row):
+            of_config = vat.name in config.vats and vat.name not in vats
+            vats[vat.name if of_config else vat.id] = self.vat(vat)
+        root = self._core.state.vats[row.bootstrap].root
+        assert root is not None
+        result = self._core.state.promises[row.result].data
+        assert result is not None
+        value = self._endpoint.decoder.decode(result)
+        return Subcluster(
+            row.id, row.name, config, self._endpoint.ref(root, "root"), value, vats, is_system=row.is_system
+        )
+
+    async def launch(
+        self, config: ClusterConfig, *, is_system: bool = False, replaces: SubclusterRow | None = None
+    ) -> Subcluster:
+        spec, references = self._spec(config, is_system, replaces)
+        launched: list[SubclusterId] = []
+
+        def change() -> Kref:
+            self._check_alive(references)
+            if replaces is not None:
+                self.find(replaces.id)
+            row = self._core.subclusters.launch(spec)
+            launched.append(row.id)
+            return row.result
+
+        try:
+            await self._ask(change)
+        except trio.Cancelled:
+            self._submit(lambda: self._give_up(launched))
+            raise
+        except (KernelClosedError, SubclusterNotFoundError):
+            raise
+        except LaunchError as error:
+            raise LaunchError(_named(config.name, str(error))) from None
+        except Exception as error:
+            if not launched:
+                raise
+            reason = f"bootstrap raised {type(error).__name__}: {error}"
+            raise LaunchError(_named(config.name, reason)) from error
+        return self.subcluster(self.find(launched[0]))
+
+    def _give_up(self, subclusters: list[SubclusterId]) -> None:
+        """A change from outside: end those that are still there."""
+        for row in map(self._core.state.subclusters.get, subclusters):
+            if row is not None:
+                self._core.between_cranks(partial(self._core.subclusters.terminate, row))
+
+    def _spec(
+        self, config: ClusterConfig, is_system: bool, replaces: SubclusterRow | None
+    ) -> tuple[LaunchSpec, list[Any]]:
+        known = self._known(is_system)
+        config = check_config(config, known)
+        references: list[Any] = []
+        vats = tuple(self._vat_spec(name, vat, known, references) for name, vat in config.vats.items())
+        services = [(name, known[name]) for name in config.services if name != VAT_ADMIN]
+        spec = LaunchSpec(
+            config.name,
+            self._data(config_to_data(config), "config", references),
+            config.bootstrap,
+            vats,
+            tuple((name, kref) for name, kref in services if kref is not None),
+            VAT_ADMIN if VAT_ADMIN in config.services else None,
+            is_system,
+            None if replaces is None else replaces.id,
+        )
+        return spec, references
+
+    def _known(self, is_system: bool) -> dict[str, Kref | None]:
+        """The services that a subcluster may have: those provided, and the roots of system subclusters."""
+        known: dict[str, Kref | None] = {VAT_ADMIN: None}
+        for row in self.rows():
+            if row.is_system:
+                known[row.name] = self._core.state.vats[row.bootstrap].root
+        for name, service in self._services.by_name.items():
+            if is_system or not service.system_only:
+                known[name] = service.kref
+        return known
+
+    def _vat_spec(self, name: str, vat: VatConfig, known: Mapping[str, Kref | None], references: list[Any]) -> VatSpec:
+        endowments = []
+        for service in vat.endowments:
+            kref = known[service]
+            if kref is None:
+                raise ConfigError(f"vats.{name}.endowments", f"{service} is given to bootstrap only, as a service")
+            endowments.append((service, kref))
+        imports = None if vat.imports is None else tuple(vat.imports)
+        options = VatOptions(vat.critical, vat.on_fault, vat.fault_limit, imports, tuple(endowments))
+        data = self._data(dict(vat.parameters), f"vats.{name}.parameters", references)
+        return VatSpec(name, vat.source, data, options)
+
+    def _data(self, value: Any, where: str, references: list[Any]) -> CapData:
+        """A value of the host program's in krefs; collects the references that must exist when it is used."""
+        body, found = encode(value)
+        for reference in found:
+            try:
+                self._endpoint.check_ours(reference)
+            except NotPassableError as error:
+                raise ConfigError(where, error.reason) from None
+        references += found
+        return CapData(body, tuple([reference.kref for reference in found]))
+
+    def _check_alive(self, references: list[Any]) -> None:
+        for reference in references:
+            if self._core.state.objects.get(reference.kref) is None:
+                raise ObjectGoneError(f"{reference!r} is gone: its vat was terminated")
+
+    async def reload(self, subcluster: str) -> Subcluster:
+        row = self.find(subcluster)
+        return await self.launch(self.config_of(row), is_system=row.is_system, replaces=row)
+
+    async def update(self, subcluster: str, config: ClusterConfig) -> SubclusterUpdate:
+        row = self.find(subcluster)
+        known, old = self._known(row.is_system), self.config_of(row)
+        config = check_config(config, known)
+        references: list[Any] = []
+        specs = {name: self._vat_spec(name, vat, known, references) for name, vat in config.vats.items()}
+        data = self._data(config_to_data(config), "config", references)
+        at_reload = [part for part in ("bootstrap", "services") if getattr(old, part) != getattr(config, part)]
+        results: dict[str, HostPromise] = {}
+        removed: list[str] = []
+        added: list[str] = []
+
+        def change() -> None:
+            row = self.find(subcluster)
+            self._check_alive(references)
+            living: dict[str, VatRow] = {}
+            for vat in self._core.subclusters.vats_of(row):
+                if vat.name in old.vats:
+                    living.setdefault(vat.name, vat)
+            changed = []
+            for name, spec in specs.items():
+                if name not in old.vats:
+                    added.append(name)
+                elif name not in living:
+                    at_reload.append(f"vats.{name}, which was terminated")
+                elif _start_of(old.vats[name]) != _start_of(config.vats[name]):
+                    kref = self._core.state.new_promise(None)
+                    changed.append((living[name], spec, kref))
+                else:
+                    self._core.lifecycle.set_options(living[name], spec.options)
+            gone = [vat for name, vat in living.items() if name not in config.vats]
+            removed.extend(vat.name for vat in gone)
+            self._core.subclusters.update(row, data, [specs[name] for name in added], changed, gone)
+            for vat, _, kref in changed:
+                vref = self._core.lifecycle.keeper(HOST).to_vat(kref)
+                self._core.host_syscalls([syscalls.Subscribe(vref)])
+                results[vat.name] = self._endpoint.expect(kref)
+
+        await self._apply(change)
+        upgraded: dict[str, UpgradeError | None] = {}
+        for name, promise in results.items():
+            try:
+                await promise
+            except UpgradeError as error:
+                upgraded[name] = error
+            else:
+                upgraded[name] = None
+        return SubclusterUpdate(tuple(added), upgraded, tuple(removed), tuple(at_reload))
+
+    async def restart(self, subcluster: str) -> None:
+        def change() -> None:
+            for vat in self._core.subclusters.vats_of(self.find(subcluster)):
+                self._core.end(vat.id, "it was restarted")
+
+        await self._apply(change)
+
+    async def terminate(self, subcluster: str) -> None:
+        await self._apply(lambda: self._core.subclusters.terminate(self.find(subcluster)))
+
+    async def settle_system(self, declared: Mapping[str, ClusterConfig]) -> None:
+        """At the start: system subclusters are those that are declared, under the config that they have now."""
+        found = {row.name: row for row in self.rows() if row.is_system}
+        for name, row in found.items():
+            if name not in declared:
+                await self.terminate(row.id)
+        for name, config in declared.items():
+            known = self._known(is_system=True)
+            checked = check_config(ClusterConfig(config.bootstrap, config.vats, config.services, name), known)
+            if name not in found:
+                await self.launch(checked, is_system=True)
+            elif self.config_of(found[name]) != checked:
+                await self.update(found[name].id, checked)
+
+    # ---- vats ---------------------------------------------------------------------------------
+
+    def find_vat(self, vat: str) -> VatRow:
+        row = self._core.state.vats.get(vat)
+        if row is None or row.subcluster is None or row.state == "terminated":
+            raise VatNotFoundError(f"there is no vat {vat}")
+        return row
+
+    def vat(self, row: VatRow) -> Vat:
+        return Vat(
+            *(row.id, row.name, row.subcluster, row.state, max(row.incarnation, 0), row.source, row.faults),
+            critical=row.options.critical,
+            restart_due=row.epoch < self._core.state.counter("epoch") - 1,
+        )
+
+    def root(self, vat: str) -> HostRef:
+        root = self.find_vat(vat).root
+        assert root is not None
+        return self._endpoint.ref(root, "root")
+
+    async def upgrade_vat(self, vat: str, source: str | None, parameters: Any) -> Vat:
+        row = self.find_vat(vat)
+        new = row.source if source is None else check_source(source, "source")
+        references: list[Any] = []
+        data: CapData | None = None
+        if parameters is not UNSET:
+            data = self._data(check_parameters(parameters, "parameters"), "parameters", references)
+
+        def change() -> Kref:
+            row = self.find_vat(vat)
+            self._check_alive(references)
+            if data is not None:
+                self._core.counts.incref_slots(data)
+            result = self._new_result()
+            self._core.state.queue.push(UpgradeVat(row.id, new, data, result, 0))
+            return result
+
+        await self._ask(change)
+        return self.vat(self.find_vat(vat))
+
+    async def ping_vat(self, vat: str) -> None:
+        def change() -> Kref:
+            row, result = self.find_vat(vat), self._new_result()
+            self._core.state.queue.push(PingVat(row.id, result, 0))
+            return result
+
+        await self._ask(change)
+
+    async def restart_vat(self, vat: str) -> None:
+        await self._apply(lambda: self._core.end(self.find_vat(vat).id, "it was restarted"))
+
+    async def suspend_vat(self, vat: str) -> None:
+        def change() -> None:
+            row = self.find_vat(vat)
+            self._core.end(row.id, "it was suspended")
+            self._core.lifecycle.suspend(row)
+
+        await self._apply(change)
+
+    async def resume_vat(self, vat: str) -> None:
+        await self._apply(lambda: self._core.lifecycle.resume(self.find_vat(vat)))
+
+    async def terminate_vat(self, vat: str, reason: str) -> None:
+        await self._apply(lambda: self._core.state.queue.push(TerminateVat(self.find_vat(vat).id, reason, 0)))
+
+    # ---- references ---------------------------------------------------------------------------
+
+    async def revoke(self, ref: HostRef) -> None:
+        self._endpoint.check_ours(ref)
+
+        def change() -> None:
+            self._check_alive([ref])
+            objects = self._core.state.objects
+            row = objects.edit(ref.kref, objects[ref.kref])
+            row.gone = row.gone or REVOKED
+
+        await self._apply(change)
+
+    async def pin(self, ref: HostRef) -> None:
+        self._endpoint.check_ours(ref)
+
+        def change() -> None:
+            self._check_alive([ref])
+            if self._core.state.pins.get(ref.kref) is None:
+                self._core.state.pins.insert(ref.kref, True)
+                self._core.counts.incref(ref.kref)
+
+        await self._apply(change)
+
+    async def unpin(self, ref: HostRef) -> None:
+        def change() -> None:
+            if self._core.state.pins.get(ref.kref) is not None:
+                self._core.state.pins.delete(ref.kref)
+                self._core.counts.decref(ref.kref)
+
+        await self._apply(change)
+
+    # ---- dead letters -------------------------------------------------------------------------
+
+    def dead_letters(self) -> list[DeadLetter]:
+        self._core.state.write()
+        rows = [self._core.state.dead_letters[number] for number in self._core.state.backend.dead_letters()]
+        return [self._dead_letter(row) for row in rows]
+
+    def _dead_letter(self, row: DeadLetterRow) -> DeadLetter:
+        args, kwargs = self._endpoint.decoder.decode(row.args)
+        target = self._endpoint.ref(row.target, "object")
+        return DeadLetter(row.number, row.crank, row.vat, target, row.method, tuple(args), kwargs, row.reason)
+
+    def _find_dead_letter(self, number: int) -> DeadLetterRow:
+        row = self._core.state.dead_letters.get(number)
+        if row is None:
+            raise DeadLetterNotFoundError(f"there is no dead letter {number}")
+        return row
+
+    async def retry(self, number: int) -> Any:
+        def change() -> Kref:
+            row, result = self._find_dead_letter(number), self._new_result()
+            self._core.state.dead_letters.delete(number)  # what it held, the message holds
+            self._core.state.queue.push(Send(Kref(row.target), row.method, row.args, result, 0))
+            return result
+
+        return await self._ask(change)
+
+    async def drop(self, number: int) -> None:
+        def change() -> None:
+            row = self._find_dead_letter(number)
+            self._core.state.dead_letters.delete(number)
+            self._core.counts.decref(row.target)
+            self._core.counts.decref_slots(row.args)
+
+        await self._apply(change)
+
+
+def _start_of(vat: VatConfig) -> tuple[Any, ...]:
+    """What a running vat can only be given by building its next incarnation."""
+    return vat.source, dict(vat.parameters), vat.imports, tuple(vat.endowments)
+
+
+def _named(name: str, reason: str) -> str:
+    return f"{name}: {reason}" if name else reason

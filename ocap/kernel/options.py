@@ -1,0 +1,37 @@
+"""How a vat is to be treated: chosen when it is created, kept with it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from ocap.protocol.refs import Kref
+
+FaultPolicy = Literal["suspend", "terminate", "panic"]
+
+FAULT_LIMIT = 3
+"""Faults after which a vat's policy applies, if it has not been reaped in between: as Erlang's
+supervisors, give up rather than loop."""
+
+
+@frozen
+class VatOptions:
+    """How a vat is to be treated.
+
+    Attributes:
+        critical: its death, unless the host program asked for it, stops the kernel.
+        on_fault: what becomes of it after `fault_limit` faults, or one while it starts: it is
+            suspended with its messages held, terminated, or the kernel stops.
+        imports: the modules its code may import beside the pure ones; None: any.
+        endowments: services that it is given when it starts, by name; counted references.
+    """
+
+    critical: bool = False
+    on_fault: FaultPolicy = "suspend"
+    fault_limit: int = FAULT_LIMIT
+    imports: tuple[str, ...] | None = None
+    endowments: tuple[tuple[str, Kref], ...] = ()
+
+
+DEFAULT_OPTIONS = VatOptions()

@@ -1,0 +1,180 @@
+"""Subclusters: vats launched together from one config, and what is done to them together.
+
+Invariants:
+
+1. A launch is whole or not: until bootstrap has answered, its failure or the death of the process
+   takes the subcluster and its vats away again.
+2. A subcluster that replaces another ends it in the crank in which its own bootstrap has answered,
+   so that there is one of them at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from ocap.kernel.bodies import Named, write_body
+from ocap.kernel.facets import Facets
+from ocap.kernel.items import CreateVat, Send, TerminateVat, UpgradeVat
+from ocap.kernel.lifecycle import TERMINATED, Lifecycle, VatSpec
+from ocap.kernel.promises import Promises
+from ocap.kernel.refcounts import Refcounts
+from ocap.kernel.rows import SubclusterRow, VatRow
+from ocap.kernel.state import State
+from ocap.protocol.capdata import CapData
+from ocap.protocol.errors import LaunchError
+from ocap.protocol.marshal import encode_error
+from ocap.protocol.refs import Kref, SubclusterId, VatId
+
+
+@frozen
+class LaunchSpec:
+    """A subcluster to be launched.
+
+    Attributes:
+        config: as it was given, kept for whoever asks and for the next reload.
+        bootstrap: the name of the vat whose root gets `bootstrap(vats, services)`.
+        services: name to the service's kref.
+        vat_admin: the name under which bootstrap gets the power to create vats, if it does.
+    """
+
+    name: str
+    config: CapData
+    bootstrap: str
+    vats: tuple[VatSpec, ...]
+    services: tuple[tuple[str, Kref], ...] = ()
+    vat_admin: str | None = None
+    is_system: bool = False
+    replaces: SubclusterId | None = None
+
+
+class Subclusters:
+    """Changes of the world of subclusters. Each method is part of some crank, or a crank of its own."""
+
+    def __init__(
+        self, state: State, counts: Refcounts, promises: Promises, lifecycle: Lifecycle, facets: Facets
+    ) -> None:
+        self._state = state
+        self._counts = counts
+        self._promises = promises
+        self._lifecycle = lifecycle
+        self._facets = facets
+        self.launching: dict[str, SubclusterId] = {}
+        """Result promises of launches under way."""
+
+    def launch(self, spec: LaunchSpec) -> SubclusterRow:
+        """Enter a subcluster and its vats, and queue their creation and then bootstrap.
+
+        The roots exist before their vats do, so bootstrap can name them all.
+        """
+        state, cause = self._state, self._promises.cause
+        subcluster = state.new_subcluster_id()
+        vats: dict[str, VatRow] = {}
+        for vat in spec.vats:
+            vats[vat.name] = row = self._lifecycle.create(vat, subcluster)
+            state.queue.push(CreateVat(row.id, cause))
+        # Vats decide the answer, and may pass that on; the result is the kernel's own, and follows it.
+        result, answer = state.new_promise(None), state.new_promise(None)
+        self._promises.forward(state.promises[result], state.promises[answer])
+        self._counts.incref(result)
+        self._counts.incref_slots(spec.config)
+        first = vats[spec.bootstrap]
+        made = SubclusterRow(
+            subcluster, spec.name, spec.config, first.id, result, is_system=spec.is_system, replaces=spec.replaces
+        )
+        state.subclusters.insert(subcluster, made)
+        state.journal.note(self.launching.pop, result)
+        self.launching[result] = subcluster
+        services = {name: Named(name, kref) for name, kref in spec.services}
+        if spec.vat_admin is not None:
+            services[spec.vat_admin] = Named("VatAdmin", self._facets.make("vat_admin", subcluster))
+        roots = {name: Named(name, _root(row)) for name, row in vats.items()}
+        args = write_body([[roots, services], {}])
+        self._counts.incref(_root(first))
+        self._counts.incref_slots(args)
+        self._counts.incref(answer)
+        state.queue.push(Send(_root(first), "bootstrap", args, answer, cause))
+        return made
+
+    def conclude_launches(self) -> None:
+        """At the end of a unit of work: a launch whose bootstrap has answered stands or falls with it."""
+        for result, subcluster in list(self.launching.items()):
+            promise = self._state.promises[result]
+            if promise.data is not None:
+                self._concluded(result)
+                row = self._state.subclusters[subcluster]
+                if promise.state == "rejected":
+                    self.terminate(row)
+                    continue
+                old = None if row.replaces is None else self._state.subclusters.get(row.replaces)
+                self._state.subclusters.edit(subcluster, row)
+                row.state = "running"
+                row.replaces = None
+                if old is not None:
+                    self.terminate(old)
+
+    def _concluded(self, result: str) -> None:
+        self._state.journal.note(self.launching.__setitem__, result, self.launching.pop(result))
+
+    def fail_launch(self, vat: VatRow, reason: str) -> None:
+        """A vat that could not be created takes its launch with it."""
+        assert vat.subcluster is not None
+        row = self._state.subclusters[vat.subcluster]
+        promise = self._state.promises[row.result]
+        if promise.data is None:
+            error = LaunchError(f"vats.{vat.name}: {reason}")
+            self._promises.settle(promise, True, encode_error(error))
+
+    def update(
+        self,
+        row: SubclusterRow,
+        config: CapData,
+        added: Sequence[VatSpec],
+        changed: Sequence[tuple[VatRow, VatSpec, Kref]],
+        removed: Sequence[VatRow],
+    ) -> list[VatRow]:
+        """Take a new config over; what follows from it for vats is queued with it.
+
+        `changed` has vats with what they are to become, and the promise for how that went. Returns
+        the vats that were added.
+        """
+        cause, queue = self._promises.cause, self._state.queue
+        self._counts.incref_slots(config)
+        self._counts.decref_slots(row.config)
+        self._state.subclusters.edit(row.id, row).config = config
+        made = [self._lifecycle.create(spec, row.id) for spec in added]
+        for new in made:
+            queue.push(CreateVat(new.id, cause))
+        for vat, spec, result in changed:
+            self._counts.incref_slots(spec.parameters)
+            self._counts.incref(result)
+            self._lifecycle.set_options(vat, spec.options)
+            queue.push(UpgradeVat(vat.id, spec.source, spec.parameters, result, cause))
+        for vat in removed:
+            queue.push(TerminateVat(vat.id, "its subcluster's new config has it no more", cause))
+        return made
+
+    def vats_of(self, row: SubclusterRow) -> list[VatRow]:
+        """Its vats, those that are being cleaned up left out."""
+        self._state.write()
+        rows = [self._state.vats[VatId(vat)] for vat in self._state.backend.vats_of(row.id)]
+        return [vat for vat in rows if vat.state != "terminated"]
+
+    def terminate(self, row: SubclusterRow) -> None:
+        """Terminate every vat of a subcluster and forget it."""
+        if row.result in self.launching:
+            self._concluded(row.result)
+        for vat in self.vats_of(row):
+            self._lifecycle.terminate(vat, TERMINATED)
+        promise = self._state.promises[row.result]
+        if promise.data is None:
+            self._promises.settle(promise, True, TERMINATED)
+        self._counts.decref(row.result)
+        self._counts.decref_slots(row.config)
+        self._state.subclusters.delete(row.id)
+
+
+def _root(row: VatRow) -> Kref:
+    assert row.root is not None
+    return row.root
