@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ocap.config import ClusterConfig, VatConfig, load_toml
-    from ocap.host.inventory import Subcluster, Vat
+    from ocap.host.inventory import DeadLetter, Subcluster, SubclusterUpdate, Vat
     from ocap.host.kernel import Kernel
     from ocap.kernel.effects import Event
     from ocap.protocol.errors import (
+        BacklogError,
         ConfigError,
+        CriticalVatError,
+        DeadLetterNotFoundError,
         DecodeError,
         DisconnectedError,
+        IncarnationEndedError,
         KernelClosedError,
         LaunchError,
         NotOurStoreError,
@@ -25,24 +29,34 @@ if TYPE_CHECKING:
         ObjectGoneError,
         OcapError,
         RemoteError,
+        RevokedError,
         StoreError,
         StoreFailedError,
         StoreInUseError,
         StoreVersionError,
         SubclusterNotFoundError,
+        UpgradeError,
         VatFaultError,
         VatNotFoundError,
+        VatSuspendedError,
         VatTerminatedError,
     )
     from ocap.protocol.eventual import E, Promise, Ref
 
 _HOMES = {
     "ocap.config": ("ClusterConfig", "VatConfig", "load_toml"),
-    "ocap.host.inventory": ("Subcluster", "Vat"),
+    "ocap.host.inventory": ("DeadLetter", "Subcluster", "SubclusterUpdate", "Vat"),
     "ocap.host.kernel": ("Kernel",),
     "ocap.kernel.effects": ("Event",),
     "ocap.protocol.errors": (
         "ConfigError",
+        "VatSuspendedError",
+        "UpgradeError",
+        "RevokedError",
+        "IncarnationEndedError",
+        "DeadLetterNotFoundError",
+        "CriticalVatError",
+        "BacklogError",
         "DecodeError",
         "DisconnectedError",
         "KernelClosedError",
@@ -66,12 +80,17 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BacklogError",
     "ClusterConfig",
     "ConfigError",
+    "CriticalVatError",
+    "DeadLetter",
+    "DeadLetterNotFoundError",
     "DecodeError",
     "DisconnectedError",
     "E",
     "Event",
+    "IncarnationEndedError",
     "Kernel",
     "KernelClosedError",
     "LaunchError",
@@ -82,16 +101,20 @@ __all__ = [
     "Promise",
     "Ref",
     "RemoteError",
+    "RevokedError",
     "StoreError",
     "StoreFailedError",
     "StoreInUseError",
     "StoreVersionError",
     "Subcluster",
     "SubclusterNotFoundError",
+    "SubclusterUpdate",
+    "UpgradeError",
     "Vat",
     "VatConfig",
     "VatFaultError",
     "VatNotFoundError",
+    "VatSuspendedError",
     "VatTerminatedError",
     "load_toml",
 ]

@@ -230,11 +230,12 @@ async def test_wrong_config_changes_nothing(config: Any, text: str, path: Path) 
         assert rows_of(path) == before
 
 
-async def test_references_in_parameters_are_refused_with_the_place() -> None:
+async def test_a_promise_in_parameters_is_refused_with_its_path() -> None:
     async with Kernel() as kernel:
         _, a, _ = await launch(kernel)
-        with pytest.raises(ConfigError, match="parameters"):
-            await kernel.launch_subcluster(peers(friend=a))
+        pending = E(a).later("k")
+        with pytest.raises(ConfigError, match=r"vats\.a\.parameters\['friends'\]\[1\]: a promise cannot be kept"):
+            await kernel.launch_subcluster(peers(friends=[a, pending]))
 
 
 # ---- ends -----------------------------------------------------------------------------------------
