@@ -102,7 +102,7 @@ def stored_name(cls: type[Any]) -> str | None:
 
     A vat's own classes leave the module out, as its kinds do: an upgrade may rename the file.
     """
-    return f".{cls.__qualname__}" if "@" in cls.__module__ and _NAME in vars(cls) else passable_name(cls)
+    return f".{cls.__qualname__}" if "@" in cls.__module__ and PASSABLE_NAME in vars(cls) else passable_name(cls)
 
 
 def passable_name(cls: type[Any]) -> str | None:
