@@ -85,6 +85,29 @@ class PingPong(_Pair):
         self.done += size
 
 
+class Guarded(_Pair):
+    """Round trips as in a ping-pong, with an int, a str and a list of ints, and an int back; guards check all.
+
+    What they cost is the difference to `unguarded`.
+    """
+
+    name = "guarded"
+    unit = "round trips"
+    size = 4000
+    checked: ClassVar[bool] = True
+
+    async def work(self, size: int) -> None:
+        _check(self.done + size, await E(self.root).weigh(self.done, size, self.checked))
+        self.done += size
+
+
+class Unguarded(Guarded):
+    """The same to an object whose class has `guard=False`."""
+
+    name = "unguarded"
+    checked: ClassVar[bool] = False
+
+
 class Deposit(_Pair):
     """Round trips that each change a field of a durable object.
 
@@ -241,6 +264,6 @@ class CreationMany(_Creation):
 CASES: dict[str, type[Case]] = {
     case.name: case
     for case in (
-        PingPong, Deposit, FanInOneWay, FanInAnswered, CreationSingle, CreationMany, Chain, Payload,
+        PingPong, Guarded, Unguarded, Deposit, FanInOneWay, FanInAnswered, CreationSingle, CreationMany, Chain, Payload,
     )
 }  # fmt: skip

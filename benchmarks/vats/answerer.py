@@ -1,6 +1,6 @@
 """Answers: what the asker's and the senders' messages go to."""
 
-# ruff: noqa: ARG001 - parameters that the contract names
+# ruff: noqa: ARG001, ARG002 - parameters that the contract names, and that only guards look at
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ class Link(Exo):
         return number * LINKS + self._position
 
 
+class Checked(Exo):
+    """Arguments and answers are checked by their annotations, as of every exo."""
+
+    async def weigh(self, number: int, text: str, weights: list[int]) -> int:
+        return number + 1
+
+
+class Unchecked(Exo, guard=False):
+    """The same, not checked."""
+
+    async def weigh(self, number: int, text: str, weights: list[int]) -> int:
+        return number + 1
+
+
 class Answerer(Exo):
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -45,6 +59,12 @@ class Answerer(Exo):
 
     async def ping(self, number: int) -> int:
         return number + 1
+
+    async def checked(self) -> Ref[Checked]:
+        return Checked()
+
+    async def unchecked(self) -> Ref[Unchecked]:
+        return Unchecked()
 
     async def deposit(self, amount: int) -> int:
         self._account.balance += amount

@@ -25,6 +25,14 @@ class Asker(Exo):
             number = await E(self.peer).ping(number)
         return number
 
+    async def weigh(self, start: int, rounds: int, checked: bool) -> int:
+        """As `ping`, with more arguments, to an object that checks them or to one that does not."""
+        target: Any = await (E(self.peer).checked() if checked else E(self.peer).unchecked())
+        number = start
+        for _ in range(rounds):
+            number = await E(target).weigh(number, "some text", [1, 2, 3])
+        return number
+
     async def deposit(self, amount: int, rounds: int) -> int:
         """`rounds` round trips, each of which changes a durable field."""
         balance = 0
