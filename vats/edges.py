@@ -1,11 +1,14 @@
 """What leads to what inside a vat: which of its exports reach which references, and what else does.
 
-For the kernel's search for cycles across vats. A pinned export is alive because the kernel may reach
-it; whether anything else keeps it is a question that Python's own collector answers for cycles: an
-object has a holder outside a set if it has more references than come from within the set. So the
-set here is the closure of the pinned exports, and what has references from elsewhere (a module, a
-suspended behaviour, C code) is a root. Whatever cannot be looked into counts as a holder outside:
-the answer may keep too much, never too little.
+For the kernel's search for cycles across vats, and for cycles within this one. The kernel reaches an
+export by a pin, rows reach a heap exo by a hold; whether anything else keeps it is a question that
+Python's own collector answers for cycles: an object has a holder outside a set if it has more
+references than come from within the set. So the set here is the closure of what is pinned and held,
+and what has references from elsewhere (a module, a suspended behaviour, C code) is a root. Whatever
+cannot be looked into counts as a holder outside: the answer may keep too much, never too little.
+
+A path goes through Python's objects and through rows, and ends at the first name that the kernel
+knows: an import, or an export that it reaches, from which it goes on by itself.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ocap.protocol import refs
+from ocap.protocol.marshal import Remotable
 from vats.kinds import STORE_KINDS
-from vats.presence import Presence
+from vats.offheap import OffHeap
 from vats.rows import SCALARS, vref_order
 from vats.sweeping import names_in_store
 
@@ -32,38 +36,44 @@ ROOTS = ""
 
 _LEAVES = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType)
 
+_Node = int | str
+"""A Python object, by its id, or what has a name, by that: an off-heap object by that of the whole, not of a facet."""
+
 
 def report_edges(vat: Liveslots) -> Edges:
-    """Every reference the kernel knows, by what reaches it without passing another export."""
+    """Every reference the kernel knows, by what reaches it without passing another export.
+
+    Off-heap objects that nothing reaches are noted in `vat.slots.lost`, for reaping to delete.
+    """
     vat.collect()
-    heap = _Heap(vat)
-    rows = _Rows(vat)
-    roots = set(heap.rooted_names())
-    roots |= vat.rows.names_in_watches()
-    found: dict[str, set[str]] = {ROOTS: rows.closure({*roots, vat.baggage_vref})}
-    for vref, export in vat.slots.pinned.items():
-        found[vref] = rows.closure(heap.names_from(export))
+    graph = _Graph(vat)
+    found = {ROOTS: graph.reach(graph.roots())}
+    for vref in vat.slots.pinned:
+        found[vref] = graph.reach(graph.beyond(vref))
     for vref in vat.slots.reached_off_heap():
-        found[vref] = rows.closure(rows.named_by(vref))
+        found[vref] = graph.reach(graph.beyond(refs.base_of(vref))) | set(graph.known(refs.base_of(vref)))
+    vat.slots.lost.extend(graph.unreached())
     return tuple((vref, tuple(sorted(names, key=vref_order))) for vref, names in found.items())
 
 
-class _Heap:
-    """The objects that the pinned exports reach, and which of them are held from elsewhere too."""
+class _Graph:
+    """Python's objects and rows, and what leads from one to another."""
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
         self._objects: dict[int, Any] = {}
         self._children: dict[int, list[int]] = {}
+        self._in_rows: dict[str, frozenset[str]] = {}
+        self._seen: set[str] = set()
         inside = self._explore()  # whose own variables are gone when references are counted
-        self._rooted = self._closure([key for key in self._objects if self._references(key) > inside[key]])
+        self._rooted = [key for key in self._objects if self._references(key) > inside[key]]
 
     def _explore(self) -> dict[int, int]:
-        """Find the closure of the pinned exports; how many references to each object come from within."""
+        """Find the closure of what is pinned and held; how many references to each object come from within."""
         inside: dict[int, int] = {}
-        waiting = list(self._vat.slots.pinned.values())
-        for export in waiting:
-            inside[id(export)] = inside.get(id(export), 0) + 1  # the pin itself
+        waiting = [*self._vat.slots.pinned.values(), *self._vat.rows.held()]
+        for thing in waiting:
+            inside[id(thing)] = inside.get(id(thing), 0) + 1  # the pin or hold itself
         while waiting:
             parent = waiting.pop()
             if id(parent) in self._objects:
@@ -83,79 +93,69 @@ class _Heap:
         """How many references there are to an object, but for the one in this table."""
         return sys.getrefcount(self._objects[key]) - 2  # the table's, and the argument of getrefcount
 
-    def _closure(self, keys: Iterable[int]) -> set[int]:
-        seen: set[int] = set()
-        waiting = list(keys)
-        while waiting:
-            key = waiting.pop()
-            if key not in seen:
-                seen.add(key)
-                waiting.extend(self._children[key])
-        return seen
+    # Where paths begin
 
-    def rooted_names(self) -> set[str]:
-        """What is held by anything but pinned exports: references found from elsewhere, or not found at all."""
-        names = {name for key in self._rooted if (name := self._name(self._objects[key]))}
-        for vref, alive in self._vat.slots.alive():
-            if id(alive) not in self._objects:
-                names.add(vref)
-        return names
+    def roots(self) -> list[_Node]:
+        """What is held by anything but pins, holds and rows."""
+        roots: list[_Node] = [*self._rooted, self._vat.baggage_vref]
+        roots += map(refs.base_of, self._vat.rows.names_in_watches())
+        roots += [refs.base_of(vref) for vref, alive in self._vat.slots.alive() if id(alive) not in self._objects]
+        return roots
 
-    def names_from(self, export: Any) -> set[str]:
-        """The references that an export reaches, each path ending at the first one."""
-        names: set[str] = set()
-        seen = {id(export)}
-        waiting = list(self._children[id(export)])
+    # Where they go
+
+    def reach(self, start: Iterable[_Node]) -> set[str]:
+        """The names known to the kernel at the ends of all paths from `start`."""
+        ends: set[str] = set()
+        seen: set[_Node] = set()
+        waiting = list(start)
         while waiting:
-            key = waiting.pop()
-            if key in seen:
+            node = waiting.pop()
+            if node in seen:
                 continue
-            seen.add(key)
-            name = self._name(self._objects[key])
-            if name is not None:
-                names.add(name)
-            else:
-                waiting.extend(self._children[key])
-        return names
+            seen.add(node)
+            if isinstance(node, int):
+                name = self._name(self._objects[node])
+                waiting += self._children[node] if name is None else [name]
+                continue
+            self._seen.add(node)
+            known = self.known(node)
+            ends.update(known)
+            if not known:
+                waiting += self.beyond(node)
+        return ends
 
     def _name(self, thing: Any) -> str | None:
-        if type(thing) is Presence or getattr(thing, "_ocap_vat", None) is self._vat:
-            vref: str | None = thing._ocap_vref
-            return vref
-        return None
+        if not issubclass(type(thing), Remotable | OffHeap) or getattr(thing, "_ocap_vat", None) is not self._vat:
+            return None
+        return None if thing._ocap_vref is None else refs.base_of(thing._ocap_vref)
 
+    def known(self, name: str) -> list[str]:
+        """The names by which the kernel can reach an object: of a kit, those of some facets."""
+        if not refs.is_vat_allocated(name):
+            return [name]
+        if not refs.is_off_heap(name):
+            return [name] if name in self._vat.slots.pinned else []
+        return self._vat.slots.reached_names_of(name)
 
-class _Rows:
-    """The references in rows."""
+    def beyond(self, name: str) -> list[_Node]:
+        """One step from an object of this vat."""
+        if refs.is_off_heap(name):
+            if name not in self._in_rows:
+                self._in_rows[name] = self._names_in_rows(name)
+            return [refs.base_of(vref) for vref in self._in_rows[name]]
+        return [*self._children.get(id(self._vat.slots.find(name)), ())]  # what is not in the closure is a root
 
-    def __init__(self, vat: Liveslots) -> None:
-        self._vat = vat
-        self._named: dict[str, frozenset[str]] = {}
+    def _names_in_rows(self, name: str) -> frozenset[str]:
+        kind, number = refs.durable_parts(name)
+        if kind in STORE_KINDS:
+            return names_in_store(self._vat, number, self._vat.store.virtual if refs.is_virtual(name) else b"")
+        return self._vat.rows.names_in_object(name)
 
-    def named_by(self, vref: str) -> frozenset[str]:
-        """The references in the rows of an off-heap object."""
-        if vref not in self._named:
-            kind, number = refs.durable_parts(vref)
-            if kind in STORE_KINDS:
-                own = self._vat.store.virtual if refs.is_virtual(vref) else b""
-                self._named[vref] = names_in_store(self._vat, number, own)
-            else:
-                self._named[vref] = self._vat.rows.names_in_object(vref)
-        return self._named[vref]
+    # Where none leads
 
-    def closure(self, names: Iterable[str]) -> set[str]:
-        """`names`, with what off-heap objects among them reach that the kernel does not know itself."""
-        known: set[str] = set()
-        seen: set[str] = set()
-        waiting = list(names)
-        while waiting:
-            name = waiting.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            has_rows = refs.is_off_heap(name)
-            if not has_rows or self._vat.slots.is_reached(name):
-                known.add(name)
-            if has_rows and not self._vat.slots.is_reached(name):
-                waiting.extend(self.named_by(name))
-        return known
+    def unreached(self) -> list[str]:
+        """The off-heap objects that rows or the objects here refer to, and no path led to."""
+        candidates = {*self._vat.rows.referenced_off_heap()}
+        candidates.update(refs.base_of(vref) for vref, _ in self._vat.slots.alive() if refs.is_off_heap(vref))
+        return sorted(candidates - self._seen, key=vref_order)

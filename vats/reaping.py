@@ -42,6 +42,11 @@ def reap(vat: Liveslots) -> bool:
     while budget > 0:
         price = WEAK_PRICE if vat.weak.is_used else 1
         suspects = slots.take_suspects(max(1, budget // price))
+        if not suspects and slots.lost:
+            for _ in range(min(len(slots.lost), budget)):
+                retired += _forget(vat, slots.lost.popleft())  # which breaks the ring it is in
+                budget -= 1
+            continue
         if not suspects:
             swept = sweep(vat, budget)
             if not swept:
@@ -55,12 +60,8 @@ def reap(vat: Liveslots) -> bool:
             if not refs.is_vat_allocated(vref):
                 dropped[vref] = None
                 continue
-            if refs.is_off_heap(vref):
-                if slots.is_reached(vref):
-                    continue
-                _delete(vat, vref)
-            retired += slots.forget_status(vref)
-            vat.weak.forget(vref)
+            if not (refs.is_off_heap(vref) and slots.is_reached(vref)):
+                retired += _forget(vat, vref)
     forgotten = _imports_to_retire(vat, dropped)
     if dropped:
         vat.syscall(DropImports(_in_order(dropped)), 0)
@@ -69,6 +70,15 @@ def reap(vat: Liveslots) -> bool:
     if retired:
         vat.syscall(RetireExports(_in_order(retired)), 0)
     return slots.has_suspects or has_rubbish(vat)
+
+
+def _forget(vat: Liveslots, vref: str) -> list[str]:
+    """One of the vat's own objects is dead: what the kernel must be told of."""
+    if refs.is_off_heap(vref):
+        _delete(vat, vref)
+    told = vat.slots.forget_status(vref)
+    vat.weak.forget(vref)
+    return told
 
 
 def _in_order(vrefs: Iterable[str]) -> tuple[str, ...]:

@@ -120,6 +120,18 @@ class Rows:
         else:
             del self._held[vref]
 
+    def held(self) -> list[Any]:
+        """The heap exos that rows refer to."""
+        return [thing for _, thing in self._held.values()]
+
+    def referenced_off_heap(self) -> Iterator[str]:
+        """The off-heap objects that rows refer to."""
+        for prefix in (b"r", self._vat.store.virtual + b"r"):
+            for key, _ in self._vat.store.scan(prefix):
+                vref = key[len(prefix) :].decode()
+                if refs.is_off_heap(vref):
+                    yield vref
+
     def is_referenced(self, vref: str) -> bool:
         return vref in self._held or self._vat.store.get(self._vat.store.key(b"r", vref)) is not None
 

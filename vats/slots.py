@@ -49,7 +49,7 @@ class Slots:
 
     __slots__ = (
         "_copied", "_copy_decoder", "_dead", "_decoder", "_exports", "_objects", "_reached", "_recognised", "_row_decoder",
-        "_vat", "died", "pinned", "possibly_dead", "registry",
+        "_vat", "died", "lost", "pinned", "possibly_dead", "registry",
     )  # fmt: skip
 
     def __init__(self, vat: Liveslots, registry: Registry) -> None:
@@ -63,6 +63,7 @@ class Slots:
         self._recognised: set[str] = set()  # heap objects that the kernel recognises but does not reach
         self.pinned: dict[str, Any] = {}
         self.possibly_dead: dict[str, None] = {}
+        self.lost: deque[str] = deque()  # off-heap objects that only each other's rows refer to
         self._copied: list[Any] = []
         self._decoder = Decoder(self.to_object, self._to_promise, registry)
         self._row_decoder = Decoder(self.to_object, self._to_promise, registry, stored=True)
@@ -252,11 +253,15 @@ class Slots:
 
     def is_reached(self, vref: str) -> bool:
         """Whether the kernel reaches an off-heap object, or any facet of it."""
+        return any(self._is_reached(name) for name in self._names_of(vref))
+
+    def reached_names_of(self, vref: str) -> list[str]:
+        """The names by which the kernel reaches an off-heap object."""
+        return [name for name in self._names_of(vref) if self._is_reached(name)]
+
+    def _is_reached(self, name: str) -> bool:
         store = self._vat.store
-        for name in self._names_of(vref):
-            if name in self._reached or store.get(store.key(b"x", name)) == _REACHABLE:
-                return True
-        return False
+        return name in self._reached or store.get(store.key(b"x", name)) == _REACHABLE
 
     def _names_of(self, vref: str) -> list[str]:
         """The vrefs that the kernel may know an off-heap object by."""
@@ -318,4 +323,4 @@ class Slots:
 
     @property
     def has_suspects(self) -> bool:
-        return bool(self._dead or self.possibly_dead or self._vat.rows.unreferenced)
+        return bool(self._dead or self.possibly_dead or self._vat.rows.unreferenced or self.lost)

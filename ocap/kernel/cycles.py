@@ -16,7 +16,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from itertools import islice
 
 from ocap.kernel.state import State
@@ -42,23 +42,25 @@ class CycleSearch:
         self._edges: dict[str, tuple[str, ...]] = {}
         self._roots: set[str] = set()
         self._garbage: dict[str, dict[str, None]] = {}
+        self._has_taken = False
         self.to_reap: list[str] = []
-        """Vats that should bring out their dead once all garbage is taken away."""
+        """Vats that should bring out their dead once all garbage is taken away: they may have found rings of their own."""
 
     @property
     def is_under_way(self) -> bool:
         return self._state.crossed is not None
 
-    def start(self, running: set[str]) -> None:
+    def start(self, running: Collection[str]) -> None:
         """Begin, unless a search is under way."""
         if not self.is_under_way:
-            self._to_ask = dict.fromkeys(sorted(running - {HOST, KERNEL}, key=sort_key))
+            self._to_ask = dict.fromkeys(sorted({*running} - {HOST, KERNEL}, key=sort_key))
             self._asked = {}
             self._edges = {}
             self._roots = set()
             self._state.crossed = set()
+            self._has_taken = False
 
-    def next_work(self, running: Container[str], keeper: Keepers) -> Work | None:
+    def next_work(self, running: Collection[str], keeper: Keepers) -> Work | None:
         if not self.is_under_way:
             return None
         while self._to_ask:
@@ -72,10 +74,14 @@ class CycleSearch:
             vat = next(iter(self._garbage))
             taken = self._take(keeper(vat)) if vat in running else []
             if taken:
+                self._has_taken = True
                 krefs, vrefs = zip(*taken, strict=True)
                 return VatId(vat), deliveries.RetireExports(krefs), deliveries.RetireExports(vrefs)
             del self._garbage[vat]
         self._state.crossed = None
+        if self._has_taken:  # what the kernel reached no longer may be part of a ring within one vat
+            self.start(running)
+            return self.next_work(running, keeper)
         return None
 
     def report(self, keeper: VatKeeper, edges: Edges) -> None:
@@ -115,7 +121,7 @@ class CycleSearch:
             ]
             if lost:
                 self._garbage[vat] = dict.fromkeys(sorted(lost, key=sort_key))
-        self.to_reap = list(self._asked) if self._garbage else []
+        self.to_reap = list(self._asked)
         self._asked = {}
 
     def _take(self, keeper: VatKeeper) -> list[tuple[str, str]]:

@@ -5,8 +5,8 @@ settle, wait, lose their heaps, die. The model is a graph: holders and what they
 collection what no root of the graph leads to must be gone, from the kernel, the vats' stores and their
 heaps, and whatever one leads to must answer.
 
-Two things are left to fate, as documentation says: a ring of durable objects within one vat, and what
-hangs off it.
+One thing is left to fate where no cycles are searched for, as documentation says: rings that lead
+through several vats, or through rows of one, and what hangs off them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from tests.collection.live import Live
-from vats import Baggage, DurableExo, E, Exo, WeakSetStore, make_promise_kit
-from vats import field as durable_field
+from vats import Baggage, DurableExo, E, Exo, VirtualExo, WeakSetStore, make_promise_kit
+from vats import field as stored_field
 
 NAMES = "abc"
 
@@ -61,9 +61,11 @@ class Node(Exo):
         return await follow(self.held, path) if path else self.label
 
 
-class DurableNode(DurableExo):
+class OffHeapNode:
+    """What is the same of both sorts."""
+
     label: str
-    held: dict[str, Any] = durable_field(factory=dict)
+    held: dict[str, Any]
 
     async def keep(self, label: str, thing: Any) -> None:
         self.held = {**self.held, label: thing}
@@ -76,6 +78,25 @@ class DurableNode(DurableExo):
 
     async def ping(self, path: list[str]) -> str:
         return await follow(self.held, path) if path else self.label.removeprefix("label:").removesuffix(";")
+
+
+class DurableNode(OffHeapNode, DurableExo):
+    label: str
+    held: dict[str, Any] = stored_field(factory=dict)
+
+
+class VirtualNode(OffHeapNode, VirtualExo):
+    label: str
+    held: dict[str, Any] = stored_field(factory=dict)
+
+
+def make_node(label: str, kind: str) -> Any:
+    match kind:
+        case "durable":
+            return DurableNode(label=f"label:{label};")
+        case "virtual":
+            return VirtualNode(label=f"label:{label};")
+    return Node(label)
 
 
 class Root(Exo):
@@ -100,15 +121,15 @@ class Root(Exo):
     def peer(self, name: str) -> Any:
         return self.baggage["peers"].get(name, self)
 
-    async def make(self, label: str, durable: bool) -> Any:
-        return DurableNode(label=f"label:{label};") if durable else Node(label)
+    async def make(self, label: str, kind: str) -> Any:
+        return make_node(label, kind)
 
-    async def obtain(self, peer: str, label: str, durable: bool) -> None:
-        self.heap[label] = await E(self.peer(peer)).make(label, durable)
+    async def obtain(self, peer: str, label: str, kind: str) -> None:
+        self.heap[label] = await E(self.peer(peer)).make(label, kind)
 
-    async def obtain_with(self, peer: str, label: str, durable: bool, held: str) -> None:
+    async def obtain_with(self, peer: str, label: str, kind: str, held: str) -> None:
         """The object is told what to hold before it is known to exist."""
-        promise = E(self.peer(peer)).make(label, durable)
+        promise = E(self.peer(peer)).make(label, kind)
         kept = E(promise).keep(held, self.heap[held])
         self.heap[label] = await promise
         await kept
@@ -132,8 +153,14 @@ class Root(Exo):
         del self.baggage["x" + label]
 
     async def recognise(self, label: str, durable: bool) -> None:
-        known = self.baggage["known"] if durable else self.known
-        known.add(self.heap[label])
+        self.store_of(durable).add(self.heap[label])
+
+    async def unrecognise(self, label: str, durable: bool) -> None:
+        self.store_of(durable).discard(self.heap[label])
+
+    def store_of(self, durable: bool) -> WeakSetStore[Any]:
+        known: WeakSetStore[Any] = self.baggage["known"] if durable else self.known
+        return known
 
     async def put(self, holder: str, label: str) -> None:
         await E(self.heap[holder]).keep(label, self.heap[label])
@@ -204,7 +231,7 @@ def build(_powers: Any, _parameters: Any, baggage: Baggage) -> Root:
 class Thing:
     label: str
     owner: str | None
-    durable: bool
+    kind: str
     held: dict[str, Thing] = field(factory=dict)
 
 
@@ -236,6 +263,7 @@ class Vat:
 
 Holder = Thing | Pledge
 Index = st.integers(0, 999)
+Kind = st.sampled_from(["heap", "durable", "virtual"])
 
 
 class Model(RuleBasedStateMachine):
@@ -282,34 +310,34 @@ class Model(RuleBasedStateMachine):
             return
         raise AssertionError(f"{name} could {method} {args}")
 
-    def new_thing(self, label: str, owner: str, durable: bool) -> Thing:
-        self.things.append(Thing(label, owner, durable))
+    def new_thing(self, label: str, owner: str, kind: str) -> Thing:
+        self.things.append(Thing(label, owner, kind))
         return self.things[-1]
 
     # ---- rules: objects -------------------------------------------------------------------------
 
-    @initialize(kinds=st.lists(st.booleans(), min_size=3, max_size=3))
-    def begin(self, kinds: list[bool]) -> None:
+    @initialize(kinds=st.lists(Kind, min_size=3, max_size=3))
+    def begin(self, kinds: list[str]) -> None:
         """Something to start from."""
-        for name, durable in zip(NAMES, kinds, strict=True):
-            self.export(NAMES.index(name), NAMES.index(name) + 1, durable)
+        for name, kind in zip(NAMES, kinds, strict=True):
+            self.export(NAMES.index(name), NAMES.index(name) + 1, kind)
 
-    @rule(x=Index, y=Index, durable=st.booleans())
-    def export(self, x: int, y: int, durable: bool) -> None:
+    @rule(x=Index, y=Index, kind=Kind)
+    def export(self, x: int, y: int, kind: str) -> None:
         name, peer = self.pick_vat(x), self.pick_vat(y)
         if name is not None and peer is not None:
             label = self.new_label()
-            self.vats[name].heap[label] = self.new_thing(label, peer, durable)
-            self.do(name, True, "obtain", peer, label, durable)
+            self.vats[name].heap[label] = self.new_thing(label, peer, kind)
+            self.do(name, True, "obtain", peer, label, kind)
 
-    @rule(x=Index, y=Index, z=Index, durable=st.booleans())
-    def pipeline(self, x: int, y: int, z: int, durable: bool) -> None:
+    @rule(x=Index, y=Index, z=Index, kind=Kind)
+    def pipeline(self, x: int, y: int, z: int, kind: str) -> None:
         name, peer = self.pick_vat(x, lambda vat: vat.heap), self.pick_vat(y)
         if name is not None and peer is not None:
             held, label = _nth(self.vats[name].heap, z), self.new_label()
-            thing = self.vats[name].heap[label] = self.new_thing(label, peer, durable)
+            thing = self.vats[name].heap[label] = self.new_thing(label, peer, kind)
             ok = self.keep(thing, self.vats[name].heap[held])
-            self.do(name, ok, "obtain_with", peer, label, durable, held)
+            self.do(name, ok, "obtain_with", peer, label, kind, held)
 
     @rule(x=Index, y=Index, z=Index)
     def introduce(self, x: int, y: int, z: int) -> None:
@@ -372,6 +400,12 @@ class Model(RuleBasedStateMachine):
             ok = not durable or self.is_storable(self.vats[name].heap[label], name)
             self.do(name, ok, "recognise", label, durable)
 
+    @rule(x=Index, z=Index, durable=st.booleans())
+    def unrecognise(self, x: int, z: int, durable: bool) -> None:
+        name = self.pick_vat(x, lambda vat: vat.heap)
+        if name is not None:
+            self.do(name, True, "unrecognise", _nth(self.vats[name].heap, z), durable)
+
     @rule(x=Index, y=Index, z=Index)
     def put(self, x: int, y: int, z: int) -> None:
         """An object comes to hold another: any ring is possible."""
@@ -405,11 +439,11 @@ class Model(RuleBasedStateMachine):
         return name, _nth({label: it for label, it in self.vats[name].heap.items() if it.held}, y)
 
     def is_storable(self, thing: Thing, vat: str) -> bool:
-        return thing.durable or thing.owner != vat
+        return thing.kind == "durable" or thing.owner != vat
 
     def keep(self, holder: Thing, thing: Thing) -> bool:
         """Whether `holder` takes `thing`."""
-        ok = holder.owner is not None and (not holder.durable or self.is_storable(thing, holder.owner))
+        ok = holder.owner is not None and (holder.kind != "durable" or self.is_storable(thing, holder.owner))
         if ok:
             holder.held[thing.label] = thing
         return ok
@@ -510,7 +544,7 @@ class Model(RuleBasedStateMachine):
         """A heap is gone, and with it what only lived or was decided there."""
         vat = self.vats[name]
         for thing in self.things:
-            if thing.owner == name and not thing.durable:
+            if thing.owner == name and thing.kind != "durable":
                 thing.owner = None
                 thing.held.clear()
         vat.heap.clear()
@@ -533,7 +567,7 @@ class Model(RuleBasedStateMachine):
         """The process dies in the middle of something, of which nothing is left."""
         name = self.pick_vat(x)
         if name is not None:
-            self.live.ask_in_vain(name, "obtain", NAMES[x % len(NAMES)], self.new_label(), True, cranks=cranks)
+            self.live.ask_in_vain(name, "obtain", NAMES[x % len(NAMES)], self.new_label(), "durable", cranks=cranks)
             for other in NAMES:
                 self.lose(other)
             self.live.restart(crash=True)
@@ -599,14 +633,15 @@ class Model(RuleBasedStateMachine):
             assert count == 1, "the launch's own"
 
     def excused(self, reachable: Collection[str], *, cycles: bool) -> set[str]:
-        """Garbage that may stay: rings of durable objects in one vat; until cycles are searched for, those across vats."""
+        """Garbage that may stay until cycles are searched for: rings through several vats or through rows."""
+        if cycles:
+            return set()
         garbage = [it for it in self.things if it.label not in reachable]
-        rings = [it for it in garbage if it.durable and it in _reached_from(it, _local_durable)]
-        if not cycles:
-            for it in garbage:
-                beyond = [other for other in _reached_from(it) if other.owner != it.owner]
-                if any(it in _reached_from(other) for other in beyond):
-                    rings.append(it)
+        rings = []
+        for it in garbage:
+            others = [it, *(other for other in _reached_from(it) if it in _reached_from(other))]
+            if it in _reached_from(it) and any(other.kind != "heap" or other.owner != it.owner for other in others):
+                rings.append(it)
         return {it.label for it in _closure(rings) if isinstance(it, Thing)}
 
     def remains(self) -> dict[str, set[str]]:
@@ -664,18 +699,13 @@ def _closure(starts: Iterable[Holder]) -> set[Holder]:
     return found
 
 
-def _local_durable(holder: Thing, thing: Thing) -> bool:
-    return holder.durable and thing.durable and holder.owner == thing.owner
-
-
-def _reached_from(start: Thing, along: Callable[[Thing, Thing], bool] = lambda _, __: True) -> set[Thing]:
+def _reached_from(start: Thing) -> set[Thing]:
     """What a thing leads to, itself only if a ring does."""
     found: set[Thing] = set()
     waiting = [start]
     while waiting:
-        holder = waiting.pop()
-        for thing in holder.held.values():
-            if along(holder, thing) and thing not in found:
+        for thing in waiting.pop().held.values():
+            if thing not in found:
                 found.add(thing)
                 waiting.append(thing)
     return found
