@@ -11,8 +11,9 @@ Rules:
 2. A vat that brings out its dead wants cycles on its heap gone first. One run serves every vat of
    the process, so it is left out when the last one is recent. How recent is counted in cranks and
    in what a run costs, not in seconds: two runs of the same program collect at the same cranks.
-3. On a large heap it waits until the kernel has been at rest for a moment. Only a heap that has
-   grown many times over since the last full run is not made to wait: it may be all cycles.
+3. On a large heap it waits until the kernel has been at rest for a moment. If the heap has grown
+   many times over since the last full run, as it may be all cycles, any moment of rest will do; and
+   if it has grown so once more, there is none, and no waiting.
 4. What the host asks for is done at once.
 """
 
@@ -32,7 +33,7 @@ LARGE = 500_000
 """Allocated blocks from which a full run may take more than some 30 ms. A small program has 120,000."""
 
 GROWN = 4
-"""Times by which a heap has grown when a full run waits no longer: its memory would have no bound."""
+"""Times by which a heap has grown when a full run waits no longer for quiet: its memory would have no bound."""
 
 QUIET = 0.1
 """Seconds without work after which the kernel is taken to be at rest."""
@@ -55,9 +56,11 @@ class Heap:
         self._cranks = cranks
         self._vats = vats
         self._next = 0
-        self._largest = LARGE * GROWN
+        self._expected = LARGE
         self.is_owed = False
         """Whether a full run waits until the kernel is at rest."""
+        self.is_pressing = False
+        """Whether it waits for any moment of rest, however short."""
 
     def collect(self) -> None:
         """A vat wants cycles gone: run the collector, unless it ran a short while ago or would take long."""
@@ -66,8 +69,9 @@ class Heap:
             return
         blocks = sys.getallocatedblocks()
         self._next = now + CRANKS_APART + CRANKS_APART_PER_VAT * self._vats() + blocks // BLOCKS_A_CRANK
-        if LARGE < blocks < self._largest:
+        if LARGE < blocks < self._expected * GROWN**2:
             self.is_owed = True
+            self.is_pressing = blocks >= self._expected * GROWN
             gc.collect(1)
         else:
             self.collect_all()
@@ -75,8 +79,8 @@ class Heap:
     def collect_all(self) -> None:
         """A full run, now."""
         gc.collect()
-        self.is_owed = False
-        self._largest = max(LARGE, sys.getallocatedblocks()) * GROWN
+        self.is_owed = self.is_pressing = False
+        self._expected = max(LARGE, sys.getallocatedblocks())
 
     def work(self) -> None:
         """Cranks are run from now on: no full run but ours."""

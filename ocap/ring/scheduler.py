@@ -163,7 +163,7 @@ class Scheduler:
         self._wake_idle()
         self._heap.rest()
         if self._heap.is_owed:
-            with trio.move_on_after(QUIET):
+            with trio.move_on_after(0 if self._heap.is_pressing else QUIET):
                 await self._wake.wait()
             if not self._wake.is_set():
                 self._heap.collect_all()

@@ -68,10 +68,11 @@ def test_a_heap_that_has_grown_many_times_over_does_not_wait(full_runs: list[int
     blocks[0] = 2 * LARGE
     heap.collect_all()
     full_runs.clear()
-    for blocks[0], expected in ((2 * LARGE * GROWN - 1, []), (2 * LARGE * GROWN, [1])):
-        now += 10 * LARGE
-        heap.collect()
-        assert expected == full_runs
+    for times, expected in ((GROWN, ([], True, True)), (GROWN**2, ([1], False, False))):
+        for blocks[0] in (2 * LARGE * times - 1, 2 * LARGE * times):
+            now += 100 * LARGE
+            heap.collect()
+        assert expected == (full_runs, heap.is_owed, heap.is_pressing)
 
 
 def test_at_work_python_begins_no_full_run_of_its_own() -> None:
