@@ -23,7 +23,7 @@ from collections.abc import Callable, Container
 from ocap.kernel.gc_actions import KINDS, GcActions
 from ocap.kernel.vat import VatKeeper
 from ocap.protocol import deliveries
-from ocap.protocol.refs import VatId, sort_key
+from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
 
 GC_BATCH = 250
 """References in one GC delivery."""
@@ -91,7 +91,7 @@ class Collector:
             vat = min(self._actions.active, key=sort_key)
             found = self._next_action(keeper(vat)) if vat in running else None
             if found is not None:
-                if self._is_thorough:
+                if self._is_thorough and vat not in (HOST, KERNEL):
                     self._reap.setdefault(vat, False)
                 return found
             del self._actions.active[vat]

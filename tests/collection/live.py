@@ -15,7 +15,7 @@ from ocap.kernel.subclusters import LaunchSpec
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
 from ocap.protocol.marshal import Decoder, encode
-from ocap.protocol.refs import HOST, VatId
+from ocap.protocol.refs import HOST, KERNEL, VatId
 from ocap.ring.supervisor import VatstoreView
 from ocap.store.sqlite import SqliteBackend
 from ocap.verify import verify_connection
@@ -131,7 +131,7 @@ class Live:
         self.let_go()
         if cycles:
             self.core.cycles.start(self.core.running)
-        for vat in sorted(self.core.running - {HOST}):
+        for vat in sorted(self.core.running - {HOST, KERNEL}):
             self.core.collector.schedule_reap(vat, to_the_end=True)
         self.run()
 
