@@ -12,7 +12,7 @@ from ocap.protocol.marshal import Remotable
 from vats.entries import Entries
 from vats.guards import Check, check_of
 from vats.hints import UNKNOWN, resolve
-from vats.rows import SCALARS
+from vats.rows import SCALARS, check_scalar
 
 if TYPE_CHECKING:
     from vats.offheap import OffHeap
@@ -161,6 +161,7 @@ class Field:
         for validator in self.validators:
             validator(instance, self, value)
         if type(value) in SCALARS:
+            check_scalar(value, self.where)
             return value
         return instance._ocap_states().rows.admit(value, self.where, instance._ocap_durable)
 

@@ -20,6 +20,22 @@ SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 """What is its own copy."""
 
 
+_SHORT = 10_000  # characters or bytes that are far below any limit
+
+
+def check_scalar(value: Any, where: str) -> None:
+    """Raises `NotPassableError`, the storer's fault: too large, or text that is not Unicode. Most need no look."""
+    kind = type(value)
+    if kind is str:
+        is_plain = value.isascii() and len(value) < _SHORT
+    elif kind is bytes:
+        is_plain = len(value) < _SHORT
+    else:
+        is_plain = kind is not int or -(1 << 63) < value < 1 << 63
+    if not is_plain:
+        encode(value, where)
+
+
 class Rows:
     """Values in, rows out, and back. Every reference in a row is counted: once a row."""
 
@@ -54,6 +70,7 @@ class Rows:
             NotPassableError: it cannot be stored; the storer's fault.
         """
         if type(value) in SCALARS:
+            check_scalar(value, where)
             return value
         body, references = encode(value, where)
         self.check(references, value, where, durable)

@@ -91,13 +91,14 @@ class States:
     def flush(self) -> None:
         """Write the states that changed, in the order of their vrefs; objects that they refer to for the first time too.
 
-        A value that was changed in place into something that cannot be stored is a fault.
+        A value that was changed in place into something that cannot be stored is a fault, and so are fields that
+        are too large together.
         """
         self._is_flushing = True
         try:
             self._flush()
         except NotPassableError as error:
-            self.vat.turns.raise_fault(f"changed in place into what cannot be stored: {error}")
+            self.vat.turns.raise_fault(f"an object was changed in place, or grew, into what cannot be stored: {error}")
         finally:
             self._is_flushing = False
 
@@ -124,9 +125,10 @@ class States:
                 _set_attribute(instance, "_ocap_is_dirty", False)
 
     def _to_row(self, instance: OffHeap) -> bytes:
-        state, version = instance._ocap_state, type(instance).schema_version
+        cls, state = type(instance), instance._ocap_state
         assert state is not None
-        return self.rows.to_row({VERSION: version, **state} if version else state, "", instance._ocap_durable)
+        stored = {VERSION: cls.schema_version, **state} if cls.schema_version else state
+        return self.rows.to_row(stored, cls.__qualname__, instance._ocap_durable)
 
     def _recheck(self, instance: OffHeap) -> None:
         assert instance._ocap_state is not None

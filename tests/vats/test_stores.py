@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -13,9 +14,21 @@ from hypothesis import strategies as st
 
 from ocap.protocol.deliveries import BringOutYourDead, Message
 from ocap.protocol.errors import NotPassableError, OversizeError
+from ocap.protocol.syscalls import Outcome
 from tests.protocol.strategies import exact
-from tests.vats.puppet_kernel import Obj, Puppet, data
-from vats import Baggage, DurableExo, Exo, MapStore, SetStore, VirtualExo, make_promise_kit, passable, running
+from tests.vats.puppet_kernel import Obj, Puppet, Rows, data
+from vats import (
+    Baggage,
+    DurableExo,
+    Exo,
+    MapStore,
+    SetStore,
+    VirtualExo,
+    WeakMapStore,
+    make_promise_kit,
+    passable,
+    running,
+)
 from vats.reaping import REAP_BUDGET
 from vats.testing import keys as any_key
 from vats.testing import passables
@@ -34,6 +47,7 @@ class Thing(VirtualExo):
 
 class Note(DurableExo):
     text: str = ""
+    more: bytes = b""
 
 
 class Root(Exo):
@@ -243,6 +257,55 @@ def test_what_cannot_be_stored_is_refused_and_nothing_changes() -> None:
     in_vat(run)
 
 
+def test_ten_megabytes_are_refused_with_their_place_or_are_a_fault(vat: Puppet) -> None:
+    big = b"x" * 10_000_000
+
+    async def try_all(root: Root) -> None:
+        store = root.baggage.provide_map("store")
+        for place, use in (
+            ("value", lambda: store.update({"k": {"a": [big]}})),
+            ("key", lambda: store.update({big: 1})),
+            ("key", lambda: root.baggage.provide_set("set").add(big.decode())),
+            ("Note.text", lambda: setattr(root.kept, "text", big.decode())),
+            ("Note.text", lambda: Note(text=big.decode())),
+        ):
+            with pytest.raises(NotPassableError, match=rf"^{re.escape(place)}: .* are over the limit of") as raised:
+                use()
+            assert len(str(raised.value)) < 200
+        assert len(store) == 0
+
+    async def hold(root: Root) -> None:
+        root.kept = root.baggage["note"] = Note(text="small")
+
+    async def fill(root: Root) -> None:
+        for number in range(10):
+            root.baggage[f"part {number}"] = b"x" * 4_000_000
+
+    async def widen(root: Root) -> None:
+        root.kept.text, root.kept.more = "x" * 3_000_000, b"y" * 3_000_000
+
+    do(vat, hold)
+    do(vat, try_all)
+    for action, text in (
+        (fill, "wrote more than 33554432 bytes"),
+        (
+            widen,
+            "an object was changed in place, or grew, into what cannot be stored: Note: 6000021 bytes are over the limit",
+        ),
+    ):
+        do(vat, hold)
+        ACTION[0] = action
+        fault = vat.send("o+0", "do").fault
+        assert fault is not None
+        assert fault.startswith(text)
+        vat.restart()
+
+    async def count(root: Root) -> list[str]:
+        return list(root.baggage)
+
+    assert do(vat, count) == ["note", "set", "store"]
+
+
 def test_keys_with_nul_and_every_plane() -> None:
     def run(_: Baggage) -> None:
         store: SetStore[str] = SetStore(durable=True)
@@ -343,6 +406,75 @@ def test_an_iteration_goes_on_in_later_cranks_and_sees_their_changes(vat: Puppet
     assert seen == [0, 2, 4, 5, 6, 7, 8, 9, 2.5]
 
 
+CHANGES = st.lists(st.tuples(st.sampled_from(["put", "remove", "clear", "pop"]), st.integers(0, 12)), max_size=3)
+
+
+@given(
+    sort=st.sampled_from(["map", "set", "keys", "values", "items", "range", "prefix"]),
+    durable=st.booleans(),
+    backwards=st.booleans(),
+    crank_ends=st.booleans(),
+    members=st.sets(st.integers(0, 12)),
+    changes=st.lists(CHANGES, max_size=14),
+)
+def test_any_change_during_an_iteration_is_seen_from_where_it_is(
+    sort: str, durable: bool, backwards: bool, crank_ends: bool, members: set[int], changes: list[Any]
+) -> None:
+    """The next key is the next one, in order, of those that are there when the next is asked for."""
+
+    def run(_: Baggage) -> None:
+        store: Any = SetStore(durable=durable) if sort == "set" else MapStore(durable=durable)
+        naive: set[tuple[str, int]] = set()
+
+        def change(what: str, number: int) -> None:
+            key = ("k", number)
+            if what == "clear":
+                store.clear()
+                naive.clear()
+            elif what == "put":
+                naive.add(key)
+                if sort == "set":
+                    store.add(key)
+                else:
+                    store[key] = number
+            elif sort == "set":
+                naive.discard(key)
+                store.discard(key)
+            elif key in naive:
+                naive.discard(key)
+                del store[key]
+            else:
+                with pytest.raises(KeyError):
+                    store.pop(key)
+
+        for number in members:
+            change("put", number)
+        views = {"keys": store.keys, "values": store.values, "items": store.items} if sort != "set" else {}
+        views |= {"range": lambda: store.range(("k", 0)), "prefix": lambda: store.prefix(("k",))}
+        view = views.get(sort, lambda: store)()
+        iteration = reversed(view) if backwards else iter(view)
+        at: tuple[str, int] | None = None
+        for todo in [*changes, *([[]] * 20)]:
+            ahead = [key for key in naive if at is None or (key < at if backwards else key > at)]
+            expected = (max(ahead) if backwards else min(ahead)) if ahead else None
+            found: Any = next(iteration, None)
+            if expected is None:
+                assert found is None
+                break
+            at = expected
+            assert found == (at[1] if sort == "values" else (at, at[1]) if sort == "items" else at)
+            for step in todo:
+                change(*step)
+            if crank_ends:
+                vat = running.vat
+                assert vat is not None
+                cast("Rows", vat.store._port).apply(Outcome((), vat.store.take_checkpoint()))
+        assert list(store.keys() if sort != "set" else store) == sorted(naive)
+        assert len(store) == len(naive)
+
+    in_vat(run)
+
+
 def test_clear_during_an_iteration_ends_it_and_what_is_added_then_is_seen() -> None:
     def run(_: Baggage) -> None:
         store: MapStore[int, int] = MapStore(durable=True)
@@ -386,6 +518,44 @@ def test_a_store_is_usable_only_while_its_vat_runs(vat: Puppet) -> None:
         next(stores[1])
     with pytest.raises(RuntimeError, match="works only inside a vat"):
         MapStore()
+
+
+def test_a_store_of_an_ended_incarnation_is_not_usable_in_the_next(vat: Puppet) -> None:
+    """Vat code may leak one through something that outlives the incarnation; it is no way around it."""
+    leaked: list[Any] = []
+
+    async def leak(root: Root) -> None:
+        store = root.baggage["store"] = MapStore[Any, Any](durable=True)
+        store[1] = 1
+        weak = root.baggage["weak"] = WeakMapStore[Any, Any](durable=True)
+        note = root.baggage["note"] = Note(text="x")
+        leaked[:] = [store, iter(store), SetStore(), weak, note]
+
+    async def use(root: Root) -> int:
+        store, iteration, virtual, weak, note = leaked
+        uses: list[Any] = [
+            lambda: store[1],
+            lambda: store.update({2: 2}),
+            lambda: len(store),
+            store.clear,
+            lambda: list(store.range(0).items()),
+            lambda: next(iteration),
+            lambda: virtual.add(3),
+            lambda: 3 in virtual,
+            lambda: weak.get(root),
+            lambda: setattr(note, "text", "y"),
+            lambda: root.baggage.update({"other": note}),
+        ]
+        for number, one in enumerate(uses):
+            with pytest.raises((RuntimeError, NotPassableError), match=r"while its vat runs|of another vat"):
+                raise AssertionError(number, one())
+        return cast("int", root.baggage["store"][1])
+
+    do(vat, leak)
+    vat.restart()
+    assert do(vat, use) == 1
+    vat.vat.close()
+    assert vat.deliver(Message("o+0", "do", data([[], {}]), None)).fault == "the incarnation is over"
 
 
 # Clearing and ending
