@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import sys
 
+_EXTRAS = {
+    "cyclopts": "the command line needs two more packages: pip install 'ocap[cli]'",
+    "rich": "the command line needs two more packages: pip install 'ocap[cli]'",
+    "prometheus_client": "metrics need two more packages: pip install 'ocap[metrics]'",
+    "hypercorn": "metrics need two more packages: pip install 'ocap[metrics]'",
+}
+"""By what is missing: what to say."""
+
 
 def main() -> int:
     """Run the command line; the exit code."""
@@ -12,8 +20,9 @@ def main() -> int:
 
         return run_app(sys.argv[1:])
     except ModuleNotFoundError as error:
-        if error.name is not None and error.name.partition(".")[0] in ("cyclopts", "rich"):
-            print("ocap: the command line needs two more packages: pip install 'ocap[cli]'", file=sys.stderr)
+        advice = _EXTRAS.get((error.name or "").partition(".")[0])
+        if advice is not None:
+            print(f"ocap: {advice}", file=sys.stderr)
             return 2
         raise
     except KeyboardInterrupt:

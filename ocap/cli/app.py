@@ -48,6 +48,7 @@ def run(
     log_json: Annotated[Path | None, Parameter(negative="")] = None,
     log_keep_size: str | None = None,
     log_keep_days: float | None = None,
+    metrics: int | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Launch the subclusters of a file, or resume them, and run until nothing is left to do.
@@ -69,11 +70,13 @@ def run(
         Keep no more than so much of that file, such as 500M; older parts of it are removed.
     log_keep_days
         Keep that file's lines for so many days; older parts of it are removed.
+    metrics
+        Serve metrics for Prometheus on this port of the loopback, 0 for a free one. Needs ocap[metrics].
     json
         Print one line of JSON, {"NAME": RESULT, ...}.
     """
     retention = parse_retention(log_keep_size, log_keep_days)
-    return run_clusters(cluster, db=db, log=log, log_json=log_json, retention=retention, as_json=json)
+    return run_clusters(cluster, db=db, log=log, log_json=log_json, retention=retention, metrics=metrics, as_json=json)
 
 
 @app.command

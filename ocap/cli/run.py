@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,14 @@ from ocap.protocol.errors import ConfigError, LaunchError
 
 
 def run_clusters(
-    path: Path, *, db: Path | None, log: bool, log_json: Path | None, retention: Retention, as_json: bool
+    path: Path,
+    *,
+    db: Path | None,
+    log: bool,
+    log_json: Path | None,
+    retention: Retention,
+    metrics: int | None,
+    as_json: bool,
 ) -> int:
     """Run the subclusters of `path`; 1 if one of them failed.
 
@@ -38,14 +46,21 @@ def run_clusters(
             raise ConfigError(str(path), f"subclusters.{name}.{error}") from None
     if log_json is None and retention != Retention():
         raise ConfigError("--log-keep-size, --log-keep-days", "there is nothing to keep without --log-json FILE")
+    serve_metrics = None if metrics is None else partial(_metrics_server(), port=metrics)
     sink = None if log_json is None else LogFile(log_json, retention)
     try:
         kernel = Kernel(db, log=None)
         kernel.observe(_Log(kernel, sink, everything=log), messages=log or sink is not None)
-        return trio.run(_run, kernel, configs, as_json)
+        return trio.run(_run, kernel, configs, as_json, serve_metrics)
     finally:
         if sink is not None:
             sink.close()
+
+
+def _metrics_server() -> Callable[..., Awaitable[None]]:
+    from ocap.metrics import serve  # noqa: PLC0415 - an extra, which may not be installed
+
+    return serve
 
 
 class _Log:
@@ -106,7 +121,12 @@ class _Run:
             await trio.lowlevel.checkpoint()
 
 
-async def _run(kernel: Kernel, configs: Mapping[str, ClusterConfig], as_json: bool) -> int:
+async def _run(
+    kernel: Kernel,
+    configs: Mapping[str, ClusterConfig],
+    as_json: bool,
+    serve_metrics: Callable[..., Awaitable[None]] | None,
+) -> int:
     results: dict[str, Any] = {}
 
     def report(name: str, result: Any) -> None:
@@ -133,6 +153,8 @@ async def _run(kernel: Kernel, configs: Mapping[str, ClusterConfig], as_json: bo
                         return
 
             nursery.start_soon(watch_for_interrupt)
+            if serve_metrics is not None:
+                print(f"ocap: metrics at {await nursery.start(serve_metrics, kernel)}", file=sys.stderr)
             for name in configs:
                 nursery.start_soon(work.launch_or_resume, name, known)
             await work.until_done()

@@ -30,6 +30,7 @@ from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
 from ocap.ring.heap import Heap
 from ocap.ring.scheduler import Scheduler
 from ocap.ring.supervisor import TaskSupervisor
+from ocap.ring.tally import Tally
 from ocap.ring.workers import Workers
 from ocap.store.sqlite import Durability, SqliteBackend
 from ocap.verify import Problem, verify, verify_connection
@@ -163,6 +164,8 @@ class Kernel:
         return times
 
     def _observe(self, event: Event) -> None:
+        if self._scheduler.tally is not None and event.vat is not None:
+            self._scheduler.tally.events[event.vat, event.kind] += 1
         if event.kind == "fault":
             is_launch = isinstance(event.vat_side, deliveries.StartVat) and event.vat_side.incarnation == 0
             # A launch fails with its vat, and says why.
@@ -519,6 +522,15 @@ class Kernel:
             "commits": self._scheduler.commits,
             "last_crank": self._core.state.counter("crank") - 1,
         }
+
+    def tally(self) -> Tally:
+        """Counts and durations of what happens, by vat; the first call begins them.
+
+        It is filled as the kernel works. `ocap.metrics` makes metrics of it.
+        """
+        if self._scheduler.tally is None:
+            self._scheduler.tally = Tally()
+        return self._scheduler.tally
 
     def verify(self) -> list[Problem]:
         """Check every invariant of what is committed; empty when all is well."""

@@ -25,7 +25,7 @@ Fields = dict[str, Any]
 
 KINDS = frozenset({"deliver", "syscall", "log", "error", "fault", "terminate", "note"})
 
-_OPS = {
+OPS = {
     deliveries.StartVat: "start",
     deliveries.Message: "message",
     deliveries.Notify: "notify",
@@ -94,7 +94,7 @@ def from_event(event: Event, name_of: Callable[[str], str]) -> Entry:
         event.kind,
         event.vat,
         None if event.vat is None else name_of(event.vat),
-        None if operation is None else _OPS[type(operation)],
+        None if operation is None else OPS[type(operation)],
         None if event.kernel is None else _fields(event.kernel),
         None if event.vat_side is None else _fields(event.vat_side),
         event.text,
@@ -203,7 +203,7 @@ _MESSAGE: dict[str, Check] = {
 }
 _SETTLED: dict[str, Check] = {"settlements": _is_list_of_settlements}
 _REFS: dict[str, Check] = {"refs": _is_list_of_text}
-OPERATION_FIELDS: dict[str, dict[str, Check]] = dict.fromkeys(_OPS.values(), _REFS) | {
+OPERATION_FIELDS: dict[str, dict[str, Check]] = dict.fromkeys(OPS.values(), _REFS) | {
     "message": _MESSAGE,
     "send": _MESSAGE,
     "notify": _SETTLED,

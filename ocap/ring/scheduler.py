@@ -21,6 +21,7 @@ from ocap.kernel.core import Core
 from ocap.kernel.effects import Effect
 from ocap.protocol.errors import CriticalVatError
 from ocap.ring.heap import QUIET, Heap
+from ocap.ring.tally import Tally
 from ocap.ring.workers import Workers
 
 GROUP_CRANKS = 256
@@ -54,6 +55,8 @@ class Scheduler:
         self.finished = trio.Event()
         self.cranks = 0
         self.commits = 0
+        self.tally: Tally | None = None
+        """What is counted, once somebody asks for it."""
         self.spans: dict[int, tuple[float, float]] = {}
         """While the log has messages: when each crank since the last commit began and ended, by trio's clock."""
         self.is_idle = False
@@ -89,7 +92,7 @@ class Scheduler:
         try:
             while not self._stopping:
                 self._take_input()
-                began = trio.current_time() if core.traced else 0.0
+                began = trio.current_time() if core.traced or self.tally else 0.0
                 crank = core.next_crank()
                 while core.stopped:  # by the last crank, by input, or by this one
                     workers.stop(core.stopped.pop())
@@ -100,6 +103,8 @@ class Scheduler:
                     assert crank.delivery is not None
                     outcome = await workers.deliver(crank.vat, crank.delivery, beside=crank.is_upgrade)
                     core.finish(crank, outcome)
+                    if self.tally is not None:
+                        self.tally.crank(crank.vat, crank.delivery, outcome, trio.current_time() - began)
                     while core.upgraded:
                         workers.conclude(*core.upgraded.pop())
                     if core.panic is not None:
@@ -144,7 +149,14 @@ class Scheduler:
     _deadline = 0.0
 
     def _commit(self) -> None:
-        effects = self._core.commit()
+        if self.tally is None:
+            effects = self._core.commit()
+        else:
+            began = trio.current_time()
+            effects = self._core.commit()
+            now = trio.current_time()
+            self.tally.commits.add(now - began)
+            self.tally.mark(self._core.state.queue.next_seq, now)
         self._uncommitted = 0
         self.commits += 1
         self._release(effects)
