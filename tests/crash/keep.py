@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,38 +12,47 @@ import trio
 from ocap import ClusterConfig, E, Kernel, VatConfig
 from tests.crash.teller import say, serve
 
-HERE = Path(__file__).parent
+ONE, TWO = (str(Path(__file__).with_name(f"keeper_{version}.py")) for version in ("one", "two"))
 
 
 async def keep(path: str, durability: Any, run: dict[str, Any]) -> None:
     """Launch the workload or go on with it; `steps` is how many there are, `closing` waits for its end and reports.
 
-    `restarts` ends incarnations, again and again. `version` is the code that vats start with.
+    `disturb` is a seed for ending incarnations, again and again; `upgrading` also exchanges the code meanwhile.
     """
-    source = Path(path).with_name("keeper.py")
-    shutil.copy(HERE / f"keeper_{run.get('version', 'one')}.py", source)
     async with Kernel(path, durability=durability) as kernel:
         clusters = kernel.get_subclusters()
         if not clusters:
-            config = ClusterConfig("one", {"one": VatConfig(str(source)), "two": VatConfig(str(source))})
+            config = ClusterConfig("one", {"one": VatConfig(ONE), "two": VatConfig(ONE)})
             clusters = [await kernel.launch_subcluster(config)]
         await E(clusters[0].root).begin(run["steps"])
         if run.get("closing"):
-            await kernel.idle()
-            for vat in kernel.get_vats():  # so that what is virtual is that of a new incarnation, too
-                await kernel.restart_vat(vat.id)
-            for _ in range(3):  # promises whose kits were replaced are rejected when the kits are collected
-                kernel.collect_garbage(cycles=True)
-                await kernel.idle()
-            roots = [clusters[0].root, await E(clusters[0].root).get_other()]
-            reports = [await E(root).report() for root in roots]
-            say(reports=reports, census=kernel.census(), problems=[str(it) for it in kernel.verify()])
+            await close(kernel)
             return
-        lots = random.Random(run.get("restarts"))
-        while run.get("restarts") is not None:
+        lots = random.Random(run.get("disturb"))
+        while run.get("disturb") is not None:
             await trio.sleep(lots.uniform(0, 0.01))
-            await kernel.restart_vat(lots.choice(kernel.get_vats()).id)
+            vat = lots.choice(kernel.get_vats()).id
+            if run.get("upgrading") and lots.random() < 0.3:
+                await kernel.upgrade_vat(vat, source=TWO)
+            else:
+                await kernel.restart_vat(vat)
         await kernel.idle()
+
+
+async def close(kernel: Kernel) -> None:
+    """Let everything come to its end, and say what that is."""
+    await kernel.idle()
+    for vat in kernel.get_vats():  # so that what is virtual is that of a new incarnation, too
+        await kernel.upgrade_vat(vat.id, source=TWO)
+    for _ in range(3):  # promises whose kits were replaced are rejected when the kits are collected
+        kernel.collect_garbage(cycles=True)
+        await kernel.idle()
+    (cluster,) = kernel.get_subclusters()
+    roots = [cluster.root, await E(cluster.root).get_other()]
+    reports = [await E(root).report() for root in roots]
+    upgraded = [vat.incarnation for vat in kernel.get_vats()]
+    say(reports=reports, census=kernel.census(), problems=[str(it) for it in kernel.verify()], incarnations=upgraded)
 
 
 if __name__ == "__main__":
