@@ -51,7 +51,10 @@ class VatSource:
             Exception: whatever the module raises, such as SyntaxError.
         """
         path, name, package = self._locate()
-        module = ModuleType(vat_module_name(name, self._vat_id))
+        own_name = vat_module_name(name, self._vat_id)
+        while own_name in sys.modules:  # the incarnation before it, which goes on if this one fails
+            own_name += "+"
+        module = ModuleType(own_name)
         module.__file__ = str(path)
         module.__package__ = package
         # Compiled from the text: bytecode cached by time and size may be that of an edited file.

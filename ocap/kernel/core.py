@@ -26,6 +26,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
+from ocap.kernel.backlog import Backlog
 from ocap.kernel.bodies import write_body
 from ocap.kernel.cycles import CycleSearch
 from ocap.kernel.effects import Effect, Event, HostDelivery
@@ -101,8 +102,9 @@ class Core:
         self.panic: str | None = None
         """Why the kernel must stop, once what was kept is committed."""
         self.counts = Refcounts(self.state)
+        self.backlog = Backlog(self.state)
         self._promises = Promises(self.state, self.counts)
-        self.lifecycle = Lifecycle(self.state, self.counts, self._promises)
+        self.lifecycle = Lifecycle(self.state, self.counts, self._promises, self.backlog)
         self.facets = Facets(self.state, self.counts, self._promises, self.lifecycle, self.end)
         self.subclusters = Subclusters(self.state, self.counts, self._promises, self.lifecycle, self.facets)
         self.collector = Collector(self.state.gc)
@@ -215,7 +217,7 @@ class Core:
         if outcome.unfinished:
             self.collector.schedule_reap(crank.vat)
             self.collector.has_more = True
-        if crank.item is not None:
+        if isinstance(crank.item, CreateVat | UpgradeVat | PingVat):
             self._accomplish(crank.item, keeper.row)
         if leave is not None:
             self._terminate(keeper.row, "it exited", crank, leave.data, failed=False)
@@ -331,9 +333,7 @@ class Core:
             if promise.kref == item.result:
                 return self._splat(item, CYCLE)  # it waits for its own answer
             if promise.data is None:
-                number = self._begin()
-                self.state.queue.park(promise.kref)
-                return self._over(number, item.cause)
+                return self._park(item, promise.kref)
             if promise.state == "rejected":
                 return self._splat(item, promise.data)
             if not promise.data.is_single_reference() or is_promise_kref(promise.data.slots[0]):
@@ -353,9 +353,7 @@ class Core:
         if vat.state == "terminated":
             return self._splat(item, TERMINATED)
         if vat.state == "suspended":
-            number = self._begin()
-            self.state.queue.park(vat.id)
-            return self._over(number, item.cause)
+            return self._park(item, vat.id)
         if vat.id not in self.running:
             return self._restart_crank(vat, item.cause)
         number = self._begin()
@@ -502,7 +500,7 @@ class Core:
             self._promises.settle(self.state.promises[item.result], True, error)
         self._release(item)
 
-    def _accomplish(self, item: Item, row: VatRow) -> None:
+    def _accomplish(self, item: CreateVat | UpgradeVat | PingVat, row: VatRow) -> None:
         """The vat took the delivery: whoever asked for that is told."""
         match item:
             case CreateVat():
@@ -519,9 +517,15 @@ class Core:
                     self._promises.settle(self.state.promises[item.result], False, number)
             case PingVat():
                 self._promises.settle(self.state.promises[item.result], False, write_body(True))
-            case _:
-                return  # what a message or notify held was let go of when it was delivered
         self._release(item)
+
+    def _park(self, item: Send, place: str) -> Crank:
+        """Let a message wait, unless too many do."""
+        if self.backlog.is_full_at(place):
+            return self._splat(item, self.backlog.error_at(place))
+        number = self._begin()
+        self.state.queue.park(place)
+        return self._over(number, item.cause)
 
     def _splat(self, item: Send, error: CapData) -> Crank:
         """A message that cannot be delivered answers itself."""

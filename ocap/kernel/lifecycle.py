@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from ocap.kernel.backlog import Backlog
 from ocap.kernel.options import DEFAULT_OPTIONS, VatOptions
 from ocap.kernel.promises import Promises
 from ocap.kernel.refcounts import Refcounts
@@ -56,8 +57,9 @@ class VatSpec:
 class Lifecycle:
     """Changes of the world of vats. Each method is part of some crank, or a crank of its own."""
 
-    def __init__(self, state: State, counts: Refcounts, promises: Promises) -> None:
+    def __init__(self, state: State, counts: Refcounts, promises: Promises, backlog: Backlog) -> None:
         self._state = state
+        self._backlog = backlog
         self._counts = counts
         self._promises = promises
         self._keepers: dict[str, VatKeeper] = {}
@@ -72,7 +74,7 @@ class Lifecycle:
         row = self._state.vats[vat]
         keeper = self._keepers.get(vat)
         if keeper is None or keeper.row is not row or keeper.clist is not self._state.clist(vat):
-            keeper = self._keepers[vat] = VatKeeper(row, self._state, self._counts, self._promises)
+            keeper = self._keepers[vat] = VatKeeper(row, self._state, self._counts, self._promises, self._backlog)
         return keeper
 
     def set_vat(self, row: VatRow, field: str, value: object) -> None:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
-from ocap.kernel.items import Item
+from ocap.kernel.items import Item, Send
 from ocap.kernel.journal import Journal
 from ocap.kernel.tables import RUN_QUEUE, Table
 
@@ -32,6 +32,21 @@ class QueueRow:
 Entry = tuple[int, Item]
 
 
+def weight_of(item: Item) -> int:
+    """About how many bytes an item takes."""
+    return 100 + len(item.args.body) if type(item) is Send else 100
+
+
+class _Place:
+    """What waits at one place."""
+
+    __slots__ = ("entries", "weight")
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = deque(entries)
+        self.weight = sum(weight_of(item) for _, item in entries)
+
+
 class Queue:
     """Items by place."""
 
@@ -42,8 +57,8 @@ class Queue:
         self._rows = rows
         self._load = load
         self._next = next_seq
-        self._places: dict[str, deque[Entry]] = {RUN_QUEUE: deque(load(RUN_QUEUE))}
-        self._run = self._places[RUN_QUEUE]
+        self._run = _Place(load(RUN_QUEUE))
+        self._places: dict[str, _Place | None] = {RUN_QUEUE: self._run}  # None: known to be empty
 
     @property
     def next_seq(self) -> int:
@@ -51,18 +66,31 @@ class Queue:
 
     def __len__(self) -> int:
         """How many items the run queue holds."""
-        return len(self._run)
+        return len(self._run.entries)
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes the run queue holds."""
+        return self._run.weight
+
+    def __iter__(self) -> Iterator[Item]:
+        """The items of the run queue, in order."""
+        return (item for _, item in self._run.entries)
 
     def push(self, item: Item) -> None:
         """A new item, at the end of the run queue."""
         seq = self._next
         self._next += 1
         self._rows.insert(seq, QueueRow(RUN_QUEUE, item))
-        self._journal.note(self._run.pop)
-        self._run.append((seq, item))
+        self._journal.note(self._unpush)
+        self._run.entries.append((seq, item))
+        self._run.weight += weight_of(item)
+
+    def _unpush(self) -> None:
+        self._run.weight -= weight_of(self._run.entries.pop()[1])
 
     def peek(self) -> Item | None:
-        return self._run[0][1] if self._run else None
+        return self._run.entries[0][1] if self._run.entries else None
 
     def pop(self) -> Item:
         """The head of the run queue, taken out."""
@@ -70,71 +98,91 @@ class Queue:
         self._rows.replace(entry[0], QueueRow(RUN_QUEUE, entry[1]), None)
         return entry[1]
 
-    def park(self, place: str) -> None:
-        """Let the head of the run queue wait at `place`."""
+    def park(self, where: str) -> None:
+        """Let the head of the run queue wait at the place `where`."""
         entry = self._take_head()
-        self._move(entry, RUN_QUEUE, place)
-        entries = self._at(place)
+        self._move(entry, RUN_QUEUE, where)
+        place = self._at(where)
+        entries = place.entries
         # Nearly always last: others that wait there came before it.
         index = bisect(entries, entry[0], key=_seq) if entries and entries[-1][0] > entry[0] else len(entries)
-        self._journal.note(entries.__delitem__, index)
+        self._journal.note(self._unpark, place, index)
         entries.insert(index, entry)
+        place.weight += weight_of(entry[1])
 
-    def release(self, place: str) -> None:
-        """Put what waits at `place` back into the run queue, where it would be had it not waited."""
-        entries = self._at(place)
-        if not entries:
+    @staticmethod
+    def _unpark(place: _Place, index: int) -> None:
+        place.weight -= weight_of(place.entries[index][1])
+        del place.entries[index]
+
+    def release(self, where: str) -> None:
+        """Put what waits at a place back into the run queue, where it would be had it not waited."""
+        if self._places.get(where, self) is None:
+            return  # nearly always
+        place = self._at(where)
+        if not place.entries:
             return
-        released = list(entries)
-        self._journal.note(entries.extend, released)
-        entries.clear()
+        released = list(place.entries)
         for entry in released:
-            self._move(entry, place, RUN_QUEUE)
-        run, older = self._run, []
+            self._move(entry, where, RUN_QUEUE)
+        run, older = self._run.entries, []
         while run and run[0][0] < released[-1][0]:
             older.append(run.popleft())
-        self._journal.note(_exchange, run, len(older) + len(released), older)
+        self._journal.note(self._unrelease, place, released, older)
         run.extendleft(sorted(older + released, key=_seq, reverse=True))
+        self._run.weight += place.weight
+        place.entries.clear()
+        place.weight = 0
+
+    def _unrelease(self, place: _Place, released: list[Entry], older: list[Entry]) -> None:
+        run = self._run.entries
+        for _ in range(len(older) + len(released)):
+            run.popleft()
+        run.extendleft(reversed(older))
+        place.entries.extend(released)
+        place.weight = sum(weight_of(item) for _, item in released)
+        self._run.weight -= place.weight
 
     def _take_head(self) -> Entry:
-        entry = self._run.popleft()
-        self._journal.note(self._run.appendleft, entry)
+        entry = self._run.entries.popleft()
+        self._run.weight -= weight_of(entry[1])
+        self._journal.note(self._untake, entry)
         return entry
+
+    def _untake(self, entry: Entry) -> None:
+        self._run.entries.appendleft(entry)
+        self._run.weight += weight_of(entry[1])
 
     def _move(self, entry: Entry, old: str, new: str) -> None:
         seq, item = entry
         self._rows.replace(seq, QueueRow(old, item), QueueRow(new, item))
 
-    def waiting_at(self, place: str) -> int:
-        return len(self._at(place))
+    def waiting_at(self, where: str) -> int:
+        return len(self._at(where).entries)
 
-    def born(self, place: str) -> None:
+    def weight_at(self, where: str) -> int:
+        return self._at(where).weight
+
+    def born(self, where: str) -> None:
         """A new promise: nothing can be parked on it in the store."""
-        self._places[place] = deque()
-        self._journal.note(self._places.pop, place)
+        self._places[where] = None
+        self._journal.note(self._places.pop, where)
 
-    def forget(self, place: str) -> None:
+    def forget(self, where: str) -> None:
         """The promise is gone; nothing waits there."""
-        entries = self._places.pop(place, None)
-        if entries is not None:
-            self._journal.note(self._places.__setitem__, place, entries)
+        if where in self._places:
+            self._journal.note(self._places.__setitem__, where, self._places.pop(where))
 
     def clear_parked(self) -> None:
         """Between cranks, with nothing dirty: what is parked can be read again."""
         self._places = {RUN_QUEUE: self._run}
 
-    def _at(self, place: str) -> deque[Entry]:
-        entries = self._places.get(place)
-        if entries is None:
-            entries = self._places[place] = deque(self._load(place))
-        return entries
+    def _at(self, where: str) -> _Place:
+        place = self._places.get(where)
+        if place is None:
+            place = self._places[where] = _Place([] if where in self._places else self._load(where))
+        return place
 
 
 def _seq(entry: Entry) -> int:
     return entry[0]
-
-
-def _exchange(run: deque[Entry], count: int, older: list[Entry]) -> None:
-    for _ in range(count):
-        run.popleft()
-    run.extendleft(reversed(older))

@@ -14,6 +14,7 @@ Invariants:
 
 from __future__ import annotations
 
+from ocap.kernel.backlog import Backlog
 from ocap.kernel.items import Send
 from ocap.kernel.promises import Promises
 from ocap.kernel.refcounts import Refcounts
@@ -21,7 +22,7 @@ from ocap.kernel.rows import ClistRow, ObjectRow, PromiseRow, VatRow
 from ocap.kernel.state import State
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData, Settlement
-from ocap.protocol.marshal import MAX_BODY, MAX_SLOTS
+from ocap.protocol.marshal import MAX_BODY, MAX_SLOTS, encode_error
 from ocap.protocol.refs import (
     ROOT,
     Kref,
@@ -50,8 +51,9 @@ class VatFault(Exception):  # noqa: N818 - "vat fault" is the term; it never lea
 class VatKeeper:
     """One vat, as the kernel sees it."""
 
-    def __init__(self, row: VatRow, state: State, counts: Refcounts, promises: Promises) -> None:
+    def __init__(self, row: VatRow, state: State, counts: Refcounts, promises: Promises, backlog: Backlog) -> None:
         self.row = row
+        self._backlog = backlog
         self._state = state
         self._counts = counts
         self._promises = promises
@@ -231,6 +233,8 @@ class VatKeeper:
             raise VatFault(f"sent {call.method!r:.80}, which is no name of a method")
         target = self.to_kernel(call.target)
         args = self.data_to_kernel(call.args)
+        if self._backlog.is_full:
+            return self._refuse(call, target, args)
         result = None
         if call.result is not None:
             promise = self._decided(call.result, "sent with the result", may_be_new=True)
@@ -242,6 +246,16 @@ class VatKeeper:
         self._counts.incref_slots(args)
         self._state.queue.push(Send(target, call.method, args, result, self._promises.cause))
         return syscalls.Send(target, call.method, args, result) if traced else None
+
+    def _refuse(self, call: syscalls.Send, target: Kref, args: CapData) -> syscalls.Send:
+        """The queue is full: who waits for the answer is told; if nobody does, the crank must not pass for done."""
+        error = self._backlog.error()
+        if call.result is None:
+            raise VatFault(f"sent {call.method}, which cannot be queued: {error}")
+        promise = self._decided(call.result, "sent with the result", may_be_new=True)
+        self._promises.subscribe(promise, self.row.id)
+        self._promises.settle(promise, True, encode_error(error))
+        return syscalls.Send(target, call.method, args, promise.kref)
 
     def _resolve(self, call: syscalls.Resolve, traced: bool) -> syscalls.Resolve | None:
         # Data first: a promise may be mentioned by one settlement and settled by another.

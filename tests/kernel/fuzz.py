@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from ocap.kernel.queue import weight_of
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData, Settlement
 from tests.kernel.puppet import World, data, reference
@@ -174,9 +175,12 @@ def incoherences(world: World) -> list[str]:
                 stored = backend.load_clist(vat, column, ref)
                 if _plain(row) != _plain(stored):
                     found.append(f"{vat} {ref}: {_plain(row)} in memory, {_plain(stored)} in the store")
-    for place, entries in state.queue._places.items():
-        if list(entries) != backend.load_place(place):
-            found.append(f"queue at {place!r}: {list(entries)} in memory, {backend.load_place(place)} in the store")
+    for place, waiting in state.queue._places.items():
+        entries = [] if waiting is None else list(waiting.entries)
+        if waiting is not None and waiting.weight != sum(weight_of(item) for _, item in entries):
+            found.append(f"queue at {place!r}: its weight is {waiting.weight}")
+        if entries != backend.load_place(place):
+            found.append(f"queue at {place!r}: {entries} in memory, {backend.load_place(place)} in the store")
     for vat, kinds in state.gc._by_vat.items():
         told = {(kind, kref) for kind, krefs in kinds.items() for kref in krefs}
         if told != set(backend.gc_actions_of(vat)):

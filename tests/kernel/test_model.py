@@ -206,6 +206,13 @@ class Model(RuleBasedStateMachine):
                     self.world.do(other, *them)
         assert [] == self.expected
 
+    def actor(self, draw: st.DataObject, names: list[str]) -> Any:
+        """A vat that is to do something: what waits to be told to it is told first, as the kernel will."""
+        name = self.pick(draw, names)
+        if name is not None and not self.vats[name].runs:
+            self.do(name)
+        return name
+
     def fresh(self, vat: Vat, kind: str) -> str:
         self.numbers += 1
         return f"{kind}+{self.numbers}"
@@ -231,7 +238,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.living())
     @rule(draw=st.data(), asks=st.booleans())
     def send(self, draw: st.DataObject, asks: bool) -> None:
-        name = self.pick(draw, self.living())
+        name = self.actor(draw, self.living())
         vat = self.vats[name]
         target = self.pick(draw, sorted(vat.names))
         slots = self.some_names(draw, name)
@@ -290,7 +297,7 @@ class Model(RuleBasedStateMachine):
     @rule(draw=st.data())
     def promise(self, draw: st.DataObject) -> None:
         """A new promise, shown to another vat."""
-        name = self.pick(draw, self.living())
+        name = self.actor(draw, self.living())
         if name is None:
             return
         vat = self.vats[name]
@@ -306,7 +313,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.deciders())
     @rule(draw=st.data(), rejected=st.booleans(), single=st.booleans())
     def resolve(self, draw: st.DataObject, rejected: bool, single: bool) -> None:
-        name = self.pick(draw, self.deciders())
+        name = self.actor(draw, self.deciders())
         vat = self.vats[name]
         vref = self.pick(draw, self.decided(name))
         value: CapData
@@ -325,7 +332,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.deciders())
     @rule(draw=st.data())
     def forward(self, draw: st.DataObject) -> None:
-        name = self.pick(draw, self.deciders())
+        name = self.actor(draw, self.deciders())
         vat = self.vats[name]
         vref = self.pick(draw, self.decided(name))
         to = self.pick(draw, sorted(v for v, it in vat.names.items() if isinstance(it, Pledge)))
