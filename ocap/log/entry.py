@@ -34,6 +34,7 @@ OPS = {
     deliveries.RetireImports: "retire_imports",
     deliveries.BringOutYourDead: "bring_out_your_dead",
     deliveries.ReportEdges: "report_edges",
+    deliveries.Ping: "ping",
     syscalls.Send: "send",
     syscalls.Subscribe: "subscribe",
     syscalls.Resolve: "resolve",

@@ -64,3 +64,12 @@ def test_jq_on_the_page_finds_what_it_says(tmp_path: Path) -> None:
     found = [it["kernel"]["method"] for it in entries if it["op"] == "message" and it["name"] == "bob"]
     page = (REPOSITORY / "docs/reference/message-log.md").read_text()
     assert "\n".join(["log.jsonl", *found, "```"]) in page
+
+
+def test_traced_example_prints_what_the_page_shows() -> None:
+    command = [sys.executable, str(HELLO / "traced.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=ENVIRONMENT)
+    assert (
+        f"```\n$ python examples/hello/traced.py\n{done.stdout}```"
+        in (REPOSITORY / "docs/reference/traces.md").read_text()
+    )

@@ -28,6 +28,7 @@ def every_event() -> list[Event]:
         (lambda ref: deliveries.RetireImports((ref,)), "ko1", "o-1"),
         (lambda ref: deliveries.BringOutYourDead((ref,)), "ko1", "o-1"),
         (lambda _: deliveries.ReportEdges(), "", ""),
+        (lambda _: deliveries.Ping(), "", ""),
         (lambda _: deliveries.StartVat(0, _data()), "", ""),
     ]
     from_vat = [

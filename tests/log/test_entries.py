@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
 from jsonschema import Draft202012Validator
 
 from ocap.log import BadEntryError, Entry, from_event, from_json_line, to_json_line, to_line
-from ocap.log.entry import OPERATION_FIELDS
+from ocap.log.entry import OPERATION_FIELDS, OPS
+from ocap.protocol import deliveries, syscalls
 from tests.log.made import every_event
 
 SCHEMA = json.loads((files("ocap.log") / "schema.json").read_text())
@@ -45,6 +46,11 @@ def test_every_kind_of_entry_fits_the_schema_and_is_read_back(event: Any) -> Non
     assert list(VALID.iter_errors(json.loads(line))) == []
     assert from_json_line(line) == entry
     assert to_line(entry).startswith("7<3 v1:ann  " if event.vat else "0<0 kernel  note")
+
+
+def test_every_operation_has_a_name_and_is_tried_here() -> None:
+    operations = {*get_args(deliveries.Delivery), *get_args(syscalls.Syscall)}
+    assert OPS.keys() == operations == {type(event.kernel) for event in every_event() if event.kernel is not None}
 
 
 def test_schema_reader_and_code_know_the_same_operations_and_fields() -> None:
