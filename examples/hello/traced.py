@@ -27,7 +27,7 @@ async def main() -> None:
     tracing.flush()
     provider.shutdown()
 
-    depth = {None: -1}
+    depth: dict[int | None, int] = {None: -1}
     for span in spans.get_finished_spans():
         above = depth[span.parent and span.parent.span_id]
         depth[span.context.span_id] = above + 1
