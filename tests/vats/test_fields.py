@@ -229,8 +229,8 @@ class Thing(DurableExo):
     cents: int
     @classmethod
     def migrate(cls, version: int, state: dict[str, Any]) -> dict[str, Any]:
-        if version < 2:
-            state["cents"] = 100 * state.pop("francs")
+        assert version == 0, "called once a row"
+        state["cents"] = 100 * state.pop("francs")
         return state
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 from decimal import Decimal
+from itertools import count
 from typing import Any, cast
 
 import attrs
@@ -413,18 +414,21 @@ CHANGES = st.lists(st.tuples(st.sampled_from(["put", "remove", "clear", "pop"]),
     sort=st.sampled_from(["map", "set", "keys", "values", "items", "range", "prefix"]),
     durable=st.booleans(),
     backwards=st.booleans(),
-    crank_ends=st.booleans(),
     members=st.sets(st.integers(0, 12)),
-    changes=st.lists(CHANGES, max_size=14),
+    turns=st.lists(st.tuples(CHANGES, st.booleans()), max_size=14),
 )
 def test_any_change_during_an_iteration_is_seen_from_where_it_is(
-    sort: str, durable: bool, backwards: bool, crank_ends: bool, members: set[int], changes: list[Any]
+    sort: str, durable: bool, backwards: bool, members: set[int], turns: list[tuple[Any, bool]]
 ) -> None:
-    """The next key is the next one, in order, of those that are there when the next is asked for."""
+    """The next key is the next one, in order, of those that are there when the next is asked for.
+
+    Each turn makes changes, and then its crank may end.
+    """
 
     def run(_: Baggage) -> None:
         store: Any = SetStore(durable=durable) if sort == "set" else MapStore(durable=durable)
-        naive: set[tuple[str, int]] = set()
+        naive: dict[tuple[str, int], int] = {}
+        versions = count()
 
         def change(what: str, number: int) -> None:
             key = ("k", number)
@@ -432,44 +436,47 @@ def test_any_change_during_an_iteration_is_seen_from_where_it_is(
                 store.clear()
                 naive.clear()
             elif what == "put":
-                naive.add(key)
+                naive[key] = next(versions)
                 if sort == "set":
                     store.add(key)
                 else:
-                    store[key] = number
+                    store[key] = naive[key]
             elif sort == "set":
-                naive.discard(key)
+                naive.pop(key, None)
                 store.discard(key)
+            elif what == "pop":
+                assert store.pop(key, None) == naive.pop(key, None)
             elif key in naive:
-                naive.discard(key)
-                del store[key]
+                del naive[key], store[key]
             else:
                 with pytest.raises(KeyError):
-                    store.pop(key)
+                    del store[key]
+
+        def end_crank() -> None:
+            assert running.vat is not None
+            cast("Rows", running.vat.store._port).apply(Outcome((), running.vat.store.take_checkpoint()))
 
         for number in members:
             change("put", number)
+        end_crank()
         views = {"keys": store.keys, "values": store.values, "items": store.items} if sort != "set" else {}
         views |= {"range": lambda: store.range(("k", 0)), "prefix": lambda: store.prefix(("k",))}
         view = views.get(sort, lambda: store)()
         iteration = reversed(view) if backwards else iter(view)
         at: tuple[str, int] | None = None
-        for todo in [*changes, *([[]] * 20)]:
+        for changes, crank_ends in [*turns, *([([], False)] * 20)]:
             ahead = [key for key in naive if at is None or (key < at if backwards else key > at)]
-            expected = (max(ahead) if backwards else min(ahead)) if ahead else None
             found: Any = next(iteration, None)
-            if expected is None:
+            if not ahead:
                 assert found is None
                 break
-            at = expected
-            assert found == (at[1] if sort == "values" else (at, at[1]) if sort == "items" else at)
-            for step in todo:
+            at = max(ahead) if backwards else min(ahead)
+            assert found == (naive[at] if sort == "values" else (at, naive[at]) if sort == "items" else at)
+            for step in changes:
                 change(*step)
             if crank_ends:
-                vat = running.vat
-                assert vat is not None
-                cast("Rows", vat.store._port).apply(Outcome((), vat.store.take_checkpoint()))
-        assert list(store.keys() if sort != "set" else store) == sorted(naive)
+                end_crank()
+        assert list(store) == sorted(naive)
         assert len(store) == len(naive)
 
     in_vat(run)

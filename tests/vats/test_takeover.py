@@ -110,6 +110,16 @@ def test_a_migration_that_works_is_no_misfit_and_is_not_kept(db: Path, tmp_path:
     assert check(db, tmp_path, HOOK + OLD[OLD.index("class Purse") :]) == []
 
 
+def test_what_migrations_write_is_forgotten_one_by_one(db: Path, tmp_path: Path) -> None:
+    """Together it would be more than one crank may write."""
+    filling = HOOK.replace(
+        """state["cents"]""", """[state["note"].__setitem__(n, b"x" * 2_000_000) for n in range(4)]; state["cents"]"""
+    )
+    assert check(db, tmp_path, filling + OLD[OLD.index("class Purse") :]) == []
+    (found,) = check(db, tmp_path, filling.replace("range(4)", "range(20)") + OLD[OLD.index("class Purse") :])
+    assert found.startswith("Thing (5 stored, such as o+d10/1): wrote more than 33554432 bytes")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [
