@@ -19,6 +19,7 @@ from ocap.kernel.bodies import find_promise
 from ocap.kernel.options import FAULT_LIMIT, FaultPolicy
 from ocap.protocol.errors import ConfigError, NotPassableError
 from ocap.protocol.marshal import encode
+from vats.ambient import ANYTHING
 
 
 @frozen
@@ -32,7 +33,8 @@ class VatConfig:
         on_fault: what becomes of the vat after `fault_limit` faults, or one while it starts: "suspend"
             (its messages are held until it is resumed), "terminate" or "panic" (the kernel stops).
         fault_limit: faults it may have between two reaps.
-        imports: modules its code may import beside the pure ones of the standard library; None: any.
+        imports: modules its code may import beside the pure ones of the standard library and `vats`; None: no
+            others; `["*"]`: any. A package stands for all that is in it.
         endowments: names of services it is given itself, as `vat_powers.endowments`.
     """
 
@@ -193,6 +195,13 @@ def _check_names(names: Any, where: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _check_imports(names: Any, where: str) -> tuple[str, ...]:
+    for name in _check_names(names, where):
+        if name != ANYTHING and not all(part.isidentifier() for part in name.split(".")):
+            raise ConfigError(where, f"{name!r} is no module; write its dotted path, or '*' for any")
+    return tuple(names)
+
+
 def _check_vat(vat: VatConfig, where: str, services: Collection[str]) -> VatConfig:
     _is(vat.source, str, f"{where}.source")
     _is(vat.critical, bool, f"{where}.critical")
@@ -206,7 +215,7 @@ def _check_vat(vat: VatConfig, where: str, services: Collection[str]) -> VatConf
         vat,
         source=check_source(vat.source, f"{where}.source"),
         parameters=check_parameters(vat.parameters, f"{where}.parameters"),
-        imports=None if vat.imports is None else _check_names(vat.imports, f"{where}.imports"),
+        imports=None if vat.imports is None else _check_imports(vat.imports, f"{where}.imports"),
         endowments=tuple(vat.endowments),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -40,8 +41,8 @@ def check_upgrade(path: str | os.PathLike[str], vat: str, source: str) -> list[M
     try:
         db.execute("BEGIN")
         found = _find(db, vat)
-        code = VatSource(source, found)
-        incarnation, parameters = _start_of(db, found)
+        incarnation, parameters, imports = _start_of(db, found)
+        code = VatSource(source, found, imports)
         try:
             liveslots = Liveslots(found, _Rows(db, found), code, registry=code.registry)
             return check_takeover(liveslots, StartVat(incarnation + 1, parameters))
@@ -63,12 +64,12 @@ def _find(db: apsw.Connection, vat: str) -> str:
     return ids[0]
 
 
-def _start_of(db: apsw.Connection, vat: str) -> tuple[int, CapData]:
-    query = "SELECT incarnation, parameters, parameter_slots FROM vats WHERE id = ?"
-    ((incarnation, body, slots),) = db.execute(query, (vat,))
+def _start_of(db: apsw.Connection, vat: str) -> tuple[int, CapData, list[str]]:
+    query = "SELECT incarnation, parameters, parameter_slots, options ->> 'imports' FROM vats WHERE id = ?"
+    ((incarnation, body, slots, imports),) = db.execute(query, (vat,))
     to_vref = "SELECT vref FROM clist WHERE vat = ? AND kref = ?"
     vrefs = [str(vref) for kref in split(str(slots)) for (vref,) in db.execute(to_vref, (vat, kref))]
-    return int(str(incarnation)), CapData(bytes(body), tuple(vrefs))
+    return int(str(incarnation)), CapData(bytes(body), tuple(vrefs)), json.loads(str(imports or "[]"))
 
 
 class _Rows:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from ocap.protocol.errors import OcapError
 from ocap.protocol.passable import SHARED, Registry, loading_into, vat_module_name
+from vats.ambient import LoadError, vat_builtins
 from vats.liveslots import BuildRootObject
 
 
@@ -17,10 +18,6 @@ from vats.liveslots import BuildRootObject
 def _compiled(text: bytes, path: str) -> CodeType:
     """Vats of one source share its code, which cannot change; what the code makes is each vat's own."""
     return compile(text, path, "exec", dont_inherit=True)
-
-
-class LoadError(OcapError, ImportError):
-    """A vat's code cannot be found, or lacks what a vat needs; its author's or configurer's fault."""
 
 
 class VatSource:
@@ -32,22 +29,25 @@ class VatSource:
     Args:
         source: a file, which ends in `.py`, or a dotted module path.
         vat_id: whose code it is.
+        imports: modules it may import beside the pure ones of `vats.ambient`; `"*"` is any.
 
     Attributes:
         registry: the `@passable` classes of the module.
     """
 
-    def __init__(self, source: str, vat_id: str) -> None:
+    def __init__(self, source: str, vat_id: str, imports: Collection[str] = ()) -> None:
         self.registry = Registry(SHARED)
         self._source = source
         self._vat_id = vat_id
+        self._imports = imports
         self._module: ModuleType | None = None
 
     def __call__(self) -> BuildRootObject:
         """Execute the module and return its `build_root_object`.
 
         Raises:
-            LoadError: there is no such file or module, or no `build_root_object` in it.
+            LoadError: there is no such file or module, or no `build_root_object` in it, or it imports
+                what it may not.
             Exception: whatever the module raises, such as SyntaxError.
         """
         path, name, package = self._locate()
@@ -57,6 +57,7 @@ class VatSource:
         module = ModuleType(own_name)
         module.__file__ = str(path)
         module.__package__ = package
+        vars(module)["__builtins__"] = vat_builtins(self._imports)
         # Compiled from the text: bytecode cached by time and size may be that of an edited file.
         try:
             code = _compiled(path.read_bytes(), str(path))

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.vats.answerer import Answerer
 from vats import Baggage, E, Exo, Ref, VatPowers
+
+if TYPE_CHECKING:
+    from benchmarks.vats.answerer import Answerer
 
 
 class Asker(Exo):

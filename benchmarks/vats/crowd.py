@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.vats.answerer import Answerer
-from benchmarks.vats.sender import Sender
 from vats import Baggage, E, Exo, Ref, VatPowers, gather
+
+if TYPE_CHECKING:
+    from benchmarks.vats.answerer import Answerer
+    from benchmarks.vats.sender import Sender
 
 
 class Crowd(Exo):

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.vats.answerer import Answerer
 from vats import Baggage, E, Exo, Ref, VatPowers, gather
+
+if TYPE_CHECKING:
+    from benchmarks.vats.answerer import Answerer
 
 BURST = 100
 """Messages in one crank: a sender that never waits would measure one huge crank."""

@@ -135,7 +135,7 @@ class Kernel:
             self._backend.close()
 
     def _supervise(self, vat: VatId) -> TaskSupervisor:
-        return TaskSupervisor(self._core.state, vat, self._core.state.vats[vat].source, self._heap)
+        return TaskSupervisor(self._core.state, vat, self._heap)
 
     def _release(self, effects: list[Effect]) -> None:
         times = self._times(effects)

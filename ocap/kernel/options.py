@@ -23,7 +23,7 @@ class VatOptions:
         critical: its death, unless the host program asked for it, stops the kernel.
         on_fault: what becomes of it after `fault_limit` faults, or one while it starts: it is
             suspended with its messages held, terminated, or the kernel stops.
-        imports: the modules its code may import beside the pure ones; None: any.
+        imports: the modules its code may import beside the pure ones, `*` for any; None: no others.
         endowments: services that it is given when it starts, by name; counted references.
     """
 

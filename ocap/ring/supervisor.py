@@ -32,8 +32,9 @@ class VatstoreView:
 class TaskSupervisor:
     """Runs a vat inside its trio task; the vat's own code sees neither trio nor the kernel."""
 
-    def __init__(self, state: State, vat: VatId, source: str, heap: Heap) -> None:
-        self._source = VatSource(source, vat)
+    def __init__(self, state: State, vat: VatId, heap: Heap) -> None:
+        row = state.vats[vat]
+        self._source = VatSource(row.source, vat, row.options.imports or ())
         self._lines: list[str] = []
         self._liveslots = Liveslots(
             vat,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from benchmarks.cases import CASES, STORES, Case, WrongResultError
 from benchmarks.layers import LAYERS, layer_of
-from ocap import Kernel
+from ocap import Kernel, VatConfig
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -118,6 +119,7 @@ async def test_a_case_notices_work_that_was_not_done(
         path = tmp_path / f"{constant.strip('_').lower()}.py"
         path.write_text(source)
         monkeypatch.setattr(f"benchmarks.cases.{constant}", str(path))
+    monkeypatch.setattr("benchmarks.cases.VatConfig", partial(VatConfig, imports=["benchmarks"]))
     async with Kernel() as kernel:
         case = CASES[name](kernel)
         await case.prepare()

@@ -237,7 +237,17 @@ def test_datetimes_pass_as_parameters(value: str, folder: Path, db: Path, capfd:
             "x = 1",
             "the code cannot be loaded: LoadError: a.py defines no build_root_object(vat_powers, parameters, baggage)",
         ),
-        ("import nosuch", "the code cannot be loaded: ModuleNotFoundError: No module named 'nosuch' (a.py, line 1)"),
+        (
+            "import vats.nosuch",
+            "the code cannot be loaded: ModuleNotFoundError: No module named 'vats.nosuch' (a.py, line 1)",
+        ),
+        (
+            "import os",
+            (
+                "the code cannot be loaded: LoadError: a.py:1: this vat may not import os; "
+                'its config would have to say imports = ["os"] (a.py, line 1)'
+            ),
+        ),
         ("1 / 0", "the code cannot be loaded: ZeroDivisionError: division by zero (a.py, line 1)"),
         ("raise SystemExit(3)", "StartVat ended in SystemExit: 3 (a.py, line 1)"),
         (

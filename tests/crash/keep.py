@@ -23,7 +23,9 @@ async def keep(path: str, durability: Any, run: dict[str, Any]) -> None:
     async with Kernel(path, durability=durability) as kernel:
         clusters = kernel.get_subclusters()
         if not clusters:
-            config = ClusterConfig("one", {"one": VatConfig(ONE), "two": VatConfig(ONE)})
+            config = ClusterConfig(
+                "one", {"one": VatConfig(ONE, imports=["tests"]), "two": VatConfig(ONE, imports=["tests"])}
+            )
             clusters = [await kernel.launch_subcluster(config)]
         await E(clusters[0].root).begin(run["steps"])
         if run.get("closing"):
