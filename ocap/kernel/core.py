@@ -13,10 +13,8 @@ to do, one queued item goes first.
 
 Invariants:
 
-1. A crank's changes are kept whole or undone whole; a fault undoes them and then only the
-   failed item is taken from the queue, to the dead letters.
-2. Each crank has one number, also when it faults. Its effects join the outbox when it is kept.
-3. Nothing a vat does raises out of the core.
+1. Nothing a vat does raises out of the core.
+2. An item stays at the head of the queue until the crank that takes it up is kept, or its failure is.
 """
 
 from __future__ import annotations
@@ -24,19 +22,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from attrs import frozen
-
 from ocap.kernel.backlog import Backlog
 from ocap.kernel.bodies import write_body
+from ocap.kernel.crank import Crank, Cranks
 from ocap.kernel.cycles import CycleSearch
 from ocap.kernel.effects import Effect, Event, HostDelivery
 from ocap.kernel.facets import Facets
+from ocap.kernel.failures import Failures
 from ocap.kernel.gc import Collector
-from ocap.kernel.items import CreateVat, Item, Notify, PingVat, Send, TerminateVat, UpgradeVat, slots_of
-from ocap.kernel.lifecycle import FAULTED, TERMINATED, Lifecycle
+from ocap.kernel.items import CreateVat, Item, Notify, PingVat, Send, TerminateVat, UpgradeVat
+from ocap.kernel.lifecycle import TERMINATED, Lifecycle
 from ocap.kernel.promises import CYCLE, Promises
 from ocap.kernel.refcounts import Refcounts
-from ocap.kernel.rows import DeadLetterRow, VatRow
+from ocap.kernel.rows import VatRow
 from ocap.kernel.state import State
 from ocap.kernel.subclusters import Subclusters
 from ocap.kernel.tables import Backend
@@ -44,12 +42,9 @@ from ocap.kernel.vat import MAX_CRANK_BYTES, VatFault
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import (
-    LaunchError,
     ObjectGoneError,
     RevokedError,
-    UpgradeError,
     VatSuspendedError,
-    VatTerminatedError,
 )
 from ocap.protocol.marshal import encode_error
 from ocap.protocol.refs import HOST, KERNEL, VatId, is_promise_kref
@@ -58,29 +53,6 @@ T = TypeVar("T")
 
 REVOKED = "it was revoked"
 """Why an object that still has its owner cannot be sent to."""
-
-
-@frozen
-class Crank:
-    """One step of the kernel.
-
-    Attributes:
-        number: from 1.
-        cause: the crank that queued what this one took up; 0 for the host.
-        vat: who must answer `delivery`; None if the crank is over already.
-        item: what was taken from the queue, if anything.
-        is_upgrade: the delivery is for a new worker beside the vat's own, which goes on if the new one fails.
-    """
-
-    number: int
-    cause: int
-    vat: VatId | None = None
-    delivery: deliveries.Delivery | None = None
-    item: Item | None = None
-
-    @property
-    def is_upgrade(self) -> bool:
-        return isinstance(self.item, UpgradeVat)
 
 
 class Core:
@@ -94,13 +66,6 @@ class Core:
     def __init__(self, backend: Backend, *, traced: bool = False) -> None:
         self.state = State(backend)
         self.traced = traced
-        self.running: set[str] = set()
-        self.stopped: list[VatId] = []
-        """Vats whose worker is to be discarded at once: its heap is not to be used again."""
-        self.upgraded: list[tuple[VatId, bool]] = []
-        """Upgrades that are over, and whether the new worker takes the place of the old one."""
-        self.panic: str | None = None
-        """Why the kernel must stop, once what was kept is committed."""
         self.counts = Refcounts(self.state)
         self.backlog = Backlog(self.state)
         self._promises = Promises(self.state, self.counts)
@@ -109,8 +74,9 @@ class Core:
         self.subclusters = Subclusters(self.state, self.counts, self._promises, self.lifecycle, self.facets)
         self.collector = Collector(self.state.gc)
         self.cycles = CycleSearch(self.state)
-        self._outbox: list[Effect] = []
-        self._mark = 0
+        cranks = self._cranks = Cranks(self.state, self.counts, self._promises, self.lifecycle, self.subclusters)
+        self._failures = Failures(self.state, self.counts, self._promises, self.lifecycle, self.subclusters, cranks)
+        self.running, self.stopped, self.upgraded = cranks.running, cranks.stopped, cranks.upgraded
         self.host_waits = False
         """Whether the outbox has something for the host program."""
         self._to_disconnect: list[VatId] | None = None
@@ -133,13 +99,10 @@ class Core:
         self._promises.cause = 0
         try:
             result = change()
-            self.subclusters.conclude_launches()
-            self.counts.settle_accounts()
+            self._cranks.end()
         except BaseException:
-            self.state.rollback()
-            del self._outbox[self._mark :]
+            self._cranks.undo()
             raise
-        self._keep()
         return result
 
     def host_syscalls(self, calls: Sequence[syscalls.Syscall]) -> None:
@@ -152,15 +115,18 @@ class Core:
         calls = tuple(calls)
         self.lifecycle.keeper(HOST).apply(calls, trace)
         for kernel_side, vat_side in zip(trace or (), calls, strict=False):
-            self._outbox.append(Event(0, 0, "syscall", HOST, kernel_side, vat_side))
+            self._cranks.emit(Event(0, 0, "syscall", HOST, kernel_side, vat_side))
 
     def commit(self) -> list[Effect]:
         """Make everything so far durable, and only then hand over what may be seen of it."""
         self.state.commit()
-        effects, self._outbox = self._outbox, []
-        self._mark = 0
         self.host_waits = False
-        return effects
+        return self._cranks.take_effects()
+
+    @property
+    def panic(self) -> str | None:
+        """Why the kernel must stop, once what was kept is committed."""
+        return self._cranks.panic
 
     # ---- cranks -----------------------------------------------------------------------------
 
@@ -195,20 +161,20 @@ class Core:
             except VatFault as error:
                 fault = str(error)
         if fault is not None:
-            self._fault(crank, fault, outcome)
+            self._failures.fault(crank, fault, outcome)
             return
         if leave is not None and leave.is_failure:
-            self._exit(crank, outcome)
+            self._failures.exit(crank, outcome)
             return
         if leave is not None and keeper.row.options.critical:
-            self._panic(crank, "it exited")
+            self._failures.panic(crank, "it exited")
             return
         for kernel_side, vat_side in zip(trace or (), outcome.syscalls, strict=False):
-            self._outbox.append(Event(crank.number, crank.cause, "syscall", crank.vat, kernel_side, vat_side))
+            self._cranks.emit(Event(crank.number, crank.cause, "syscall", crank.vat, kernel_side, vat_side))
         for key, value in outcome.checkpoint:
             self.state.vatstore.put((crank.vat, key), value)
         if outcome.log or outcome.complaints:
-            self._complain(crank, outcome)
+            self._cranks.complain(crank, outcome)
         self.collector.count_delivery(crank.vat)
         if keeper.row.faults and isinstance(crank.delivery, deliveries.BringOutYourDead):
             self.lifecycle.set_vat(keeper.row, "faults", 0)  # so many deliveries went well since
@@ -220,46 +186,23 @@ class Core:
         if isinstance(crank.item, CreateVat | UpgradeVat | PingVat):
             self._accomplish(crank.item, keeper.row)
         if leave is not None:
-            self._terminate(keeper.row, "it exited", crank, leave.data, failed=False)
-        self._end()
+            self._failures.terminate(keeper.row, "it exited", crank, leave.data, failed=False)
+        self._cranks.end()
 
     def abandon(self) -> None:
         """Undo a crank whose outcome will never come, as the process is stopping."""
-        self.state.rollback()
-        del self._outbox[self._mark :]
+        self._cranks.undo()
 
     def end(self, vat: VatId, why: str) -> None:
         """Give up the vat's heap: its next incarnation is built when something is due for it."""
         if vat in self.running:
-            self._discard_worker(vat)
+            self._cranks.discard_worker(vat)
         self.lifecycle.end_incarnation(self.state.vats[vat], why)
 
     # ---- choosing work ------------------------------------------------------------------------
 
-    def _begin(self) -> int:
-        number = self.state.next_number("crank")
-        self._promises.cause = number
-        return number
-
-    def _end(self) -> None:
-        if self.subclusters.launching:
-            self.subclusters.conclude_launches()
-        self.counts.settle_accounts()
-        self._keep()
-
-    def _keep(self) -> None:
-        self.state.keep()
-        self._mark = len(self._outbox)
-        for vat in self.lifecycle.dying:
-            if vat in self.running:
-                self._discard_worker(VatId(vat))
-
-    def _discard_worker(self, vat: VatId) -> None:
-        self.running.discard(vat)
-        self.stopped.append(vat)
-
     def _over(self, number: int, cause: int) -> Crank:
-        self._end()
+        self._cranks.end()
         return Crank(number, cause)
 
     def _gc_crank(self) -> Crank | None:
@@ -279,12 +222,12 @@ class Core:
         if work is None:
             if self.state.journal.is_empty:
                 return None
-            return self._over(self._begin(), 0)  # all that was due was stale, and that is recorded
-        return self._deliver(self._begin(), 0, *work)
+            return self._over(self._cranks.begin(), 0)  # all that was due was stale, and that is recorded
+        return self._deliver(self._cranks.begin(), 0, *work)
 
     def _cleanup_crank(self) -> Crank | None:
         for vat in self.lifecycle.dying:
-            number = self._begin()
+            number = self._cranks.begin()
             self.lifecycle.clean_up(vat)
             return self._over(number, 0)
         return None
@@ -296,7 +239,7 @@ class Core:
         while self._to_disconnect:
             row = self.state.vats.get(self._to_disconnect.pop())
             if row is not None:
-                number = self._begin()
+                number = self._cranks.begin()
                 self._disconnect(row)
                 return self._over(number, 0)
         return None
@@ -356,23 +299,23 @@ class Core:
             return self._park(item, vat.id)
         if vat.id not in self.running:
             return self._restart_crank(vat, item.cause)
-        number = self._begin()
+        number = self._cranks.begin()
         self.state.queue.pop()
         kernel_side = deliveries.Message(target, item.method, item.args, item.result)
         delivery = self.lifecycle.keeper(vat.id).message(target, item)
-        self._release(item)
+        self.counts.release_item(item)
         return self._deliver(number, item.cause, vat.id, kernel_side, delivery, item)
 
     def _notify_crank(self, item: Notify) -> Crank:
         row = self.state.vats.get(item.vat)
         if row is not None and row.state == "live" and row.id not in self.running:
             if not row.ended:
-                number = self._begin()
+                number = self._cranks.begin()
                 self._disconnect(row)
                 return self._over(number, item.cause)
             if self.state.clist(row.id).by_kref(item.promise) is not None:
                 return self._restart_crank(row, item.cause)  # to be told what it kept a name for
-        number = self._begin()
+        number = self._cranks.begin()
         if row is not None and row.state == "suspended":
             self.state.queue.park(row.id)
             return self._over(number, item.cause)
@@ -394,7 +337,7 @@ class Core:
 
     def _restart_crank(self, row: VatRow, cause: int, item: CreateVat | None = None) -> Crank:
         """Build the vat's next incarnation. What needs it stays at the head of the queue."""
-        number = self._begin()
+        number = self._cranks.begin()
         if item is not None:
             self.state.queue.pop()
         self._disconnect(row)
@@ -415,7 +358,7 @@ class Core:
         row = self.state.vats.get(item.vat)
         if row is None or row.state == "terminated":
             return self._refuse(item, TERMINATED)
-        number = self._begin()
+        number = self._cranks.begin()
         self.state.queue.pop()
         self.lifecycle.end_incarnation(row, "it was upgraded")
         self.lifecycle.take_over(row, item.source, item.parameters)
@@ -432,28 +375,28 @@ class Core:
             return self._refuse(item, encode_error(VatSuspendedError(f"vat {row.name} ({row.id}) is suspended")))
         if row.id not in self.running:
             return self._restart_crank(row, item.cause)
-        number = self._begin()
+        number = self._cranks.begin()
         self.state.queue.pop()
         return self._deliver(number, item.cause, row.id, deliveries.Ping(), deliveries.Ping(), item)
 
     def _terminate_crank(self, item: TerminateVat) -> Crank:
-        number = self._begin()
+        number = self._cranks.begin()
         self.state.queue.pop()
         row = self.state.vats.get(item.vat)
         if row is not None and row.state != "terminated":
-            self._terminate(row, item.reason, Crank(number, item.cause), item.detail)
-        self._release(item)
+            self._failures.terminate(row, item.reason, Crank(number, item.cause), item.detail)
+        self.counts.release_item(item)
         return self._over(number, item.cause)
 
     def _facet_crank(self, target: str, item: Send) -> Crank:
         """The kernel itself answers, within the crank."""
-        number = self._begin()
+        number = self._cranks.begin()
         self.state.queue.pop()
         if self.traced:
             message = deliveries.Message(target, item.method, item.args, item.result)
-            self._outbox.append(Event(number, item.cause, "deliver", KERNEL, message, message))
+            self._cranks.emit(Event(number, item.cause, "deliver", KERNEL, message, message))
         self.facets.deliver(target, item)
-        self._release(item)
+        self.counts.release_item(item)
         return self._over(number, item.cause)
 
     # ---- parts of cranks ------------------------------------------------------------------------
@@ -468,10 +411,10 @@ class Core:
         item: Item | None = None,
     ) -> Crank:
         if self.traced:
-            self._outbox.append(Event(number, cause, "deliver", vat, kernel_side, delivery))
+            self._cranks.emit(Event(number, cause, "deliver", vat, kernel_side, delivery))
         if vat == HOST:
             # The host program is no vat: it is told after the commit, and answers when it likes.
-            self._outbox.append(HostDelivery(kernel_side))
+            self._cranks.emit(HostDelivery(kernel_side))
             self.host_waits = True
             return self._over(number, cause)
         if vat == KERNEL:
@@ -480,25 +423,12 @@ class Core:
             return self._over(number, cause)
         return Crank(number, cause, vat, delivery, item)
 
-    def _release(self, item: Item) -> None:
-        """The item no longer holds what it named."""
-        match item:
-            case Send(target=kref) | Notify(promise=kref):
-                self.counts.decref(kref)
-        for name in slots_of(item):
-            self.counts.decref(name)
-
     def _refuse(self, item: CreateVat | UpgradeVat | PingVat, error: CapData) -> Crank:
         """What was asked of a vat cannot be done; who asked is told."""
-        number = self._begin()
+        number = self._cranks.begin()
         self.state.queue.pop()
-        self._fail(item, error)
+        self._failures.fail(item, error)
         return self._over(number, item.cause)
-
-    def _fail(self, item: CreateVat | UpgradeVat | PingVat, error: CapData) -> None:
-        if item.result is not None:
-            self._promises.settle(self.state.promises[item.result], True, error)
-        self._release(item)
 
     def _accomplish(self, item: CreateVat | UpgradeVat | PingVat, row: VatRow) -> None:
         """The vat took the delivery: whoever asked for that is told."""
@@ -507,7 +437,7 @@ class Core:
                 if item.result is not None:
                     self.facets.created(row, item.result)
             case UpgradeVat():
-                self.upgraded.append((row.id, True))
+                self._cranks.upgraded.append((row.id, True))
                 self.running.add(row.id)
                 self.collector.started(row.id, row.incarnation)
                 if row.state == "suspended":
@@ -517,165 +447,28 @@ class Core:
                     self._promises.settle(self.state.promises[item.result], False, number)
             case PingVat():
                 self._promises.settle(self.state.promises[item.result], False, write_body(True))
-        self._release(item)
+        self.counts.release_item(item)
 
     def _park(self, item: Send, place: str) -> Crank:
         """Let a message wait, unless too many do."""
         if self.backlog.is_full_at(place):
             return self._splat(item, self.backlog.error_at(place))
-        number = self._begin()
+        number = self._cranks.begin()
         self.state.queue.park(place)
         return self._over(number, item.cause)
 
     def _splat(self, item: Send, error: CapData) -> Crank:
         """A message that cannot be delivered answers itself."""
-        number = self._begin()
+        number = self._cranks.begin()
         self.state.queue.pop()
-        self._reject_result(item, error)
-        self._release(item)
+        self._failures.reject_result(item, error)
+        self.counts.release_item(item)
         self._note(f"{item.method} to {item.target} could not be delivered", item.cause, number)
         return self._over(number, item.cause)
 
-    def _reject_result(self, item: Send, error: CapData) -> None:
-        if item.result is not None:
-            self._promises.settle(self.state.promises[item.result], True, error)
-
-    def _fault(self, crank: Crank, reason: str, outcome: syscalls.Outcome) -> None:
-        """Undo the crank; then take its item away, and the vat's tainted heap with it."""
-        assert crank.vat is not None
-        vat, starting = crank.vat, isinstance(crank.delivery, deliveries.StartVat)
-        self._undo()
-        row = self.state.vats[vat]
-        is_last = row.faults + 1 >= row.options.fault_limit or starting
-        ends = not isinstance(crank.item, CreateVat | UpgradeVat) and is_last
-        if ends and (row.options.on_fault == "panic" or (row.options.critical and row.options.on_fault == "terminate")):
-            self._panic(crank, reason)
-            return
-        number = self._begin()
-        self._outbox.append(Event(number, crank.cause, "fault", vat, vat_side=crank.delivery, text=reason))
-        self._complain(crank, outcome)
-        if isinstance(crank.item, UpgradeVat):
-            self._refuse_upgrade(crank.item, reason)
-            return
-        self._discard_worker(vat)
-        match crank.item:
-            case Send() as item:
-                self.state.queue.pop()
-                self._bury(number, vat, item, reason)
-            case Notify() as item:
-                name = self.state.clist(vat).by_kref(item.promise)
-                if name is None or not name.heard:  # else it waits for another incarnation
-                    self.state.queue.pop()
-                    self._release(item)
-            case PingVat() as item:
-                self.state.queue.pop()
-                self._fail(item, FAULTED)
-            case CreateVat() as item:
-                self.state.queue.pop()
-                self._creation_failed(item, row, reason)
-        self.lifecycle.end_incarnation(row, "it faulted")
-        self.lifecycle.set_vat(row, "faults", row.faults + 1)
-        if ends and row.state == "live":
-            if row.options.on_fault == "terminate":
-                detail = encode_error(VatTerminatedError(f"it faulted: {reason}"))
-                self._terminate(row, f"it faulted: {reason}", Crank(number, crank.cause), detail)
-            else:
-                self.lifecycle.suspend(row)
-        self._end()
-
-    def _undo(self) -> None:
-        self.state.rollback()
-        del self._outbox[self._mark :]
-
-    def _panic(self, crank: Crank, reason: str) -> None:
-        """Undo the crank, and let the kernel stop: what it took up is taken up again at the next start."""
-        assert crank.vat is not None
-        self._undo()
-        row = self.state.vats[crank.vat]
-        self.panic = f"vat {row.name} ({row.id}): {reason}"
-        self._outbox.append(Event(0, crank.cause, "panic", row.id, vat_side=crank.delivery, text=reason))
-        self._mark = len(self._outbox)
-
-    def _refuse_upgrade(self, item: UpgradeVat, reason: str) -> None:
-        """The new worker failed: the vat goes on as it was, heap and all."""
-        self.state.queue.pop()
-        self.upgraded.append((item.vat, False))
-        self._fail(item, encode_error(UpgradeError(reason)))
-        self._end()
-
-    def _creation_failed(self, item: CreateVat, row: VatRow, reason: str) -> None:
-        """Whoever wanted the vat is told; nothing of it stays."""
-        self.subclusters.fail_launch(row, reason)
-        error = encode_error(LaunchError(f"vat {row.name}: {reason}"))
-        self.lifecycle.terminate(row, TERMINATED, error)
-        self._fail(item, error)
-
-    def _bury(self, crank: int, vat: VatId, item: Send, reason: str) -> None:
-        """Keep what could not be done, with the references it holds; who waits for it is told."""
-        number = self.state.next_number("dead_letter")
-        row = DeadLetterRow(number, crank, vat, item.target, item.method, item.args, reason)
-        self.state.dead_letters.insert(number, row)
-        self._reject_result(item, FAULTED)
-        if item.result is not None:
-            self.counts.decref(item.result)
-
-    def _exit(self, crank: Crank, outcome: syscalls.Outcome) -> None:
-        """The vat gives up: what it did in this crank is undone, and the message fails with it."""
-        assert crank.vat is not None
-        vat, reason = crank.vat, "it exited with failure"
-        self._undo()
-        if isinstance(crank.item, UpgradeVat):
-            self._begin()
-            self._refuse_upgrade(crank.item, reason)
-            return
-        if self.state.vats[vat].options.critical:
-            self._panic(crank, reason)
-            return
-        number = self._begin()
-        row = self.state.vats[vat]
-        if crank.item is not None:
-            self.state.queue.pop()
-        match crank.item:
-            case Send() as item:
-                self._reject_result(item, TERMINATED)
-                self._release(item)
-            case Notify() as item:
-                self._release(item)
-            case PingVat() as item:
-                self._fail(item, TERMINATED)
-            case CreateVat() as item:
-                self._creation_failed(item, row, f"{reason} while starting")
-        self._complain(crank, outcome)
-        self._terminate(row, reason, Crank(number, crank.cause), self._reason(row, outcome))
-        self._end()
-
-    def _reason(self, row: VatRow, outcome: syscalls.Outcome) -> CapData | None:
-        """What the vat says of its failure, in the kernel's names, as far as these outlive the undone crank."""
-        for call in outcome.syscalls:
-            if isinstance(call, syscalls.Exit):
-                clist = self.state.clist(row.id)
-                rows = [clist.by_vref(vref) for vref in call.data.slots]
-                krefs = tuple([found.kref for found in rows if found is not None and found.reachable])
-                return CapData(call.data.body, krefs) if len(krefs) == len(rows) else None
-        return None
-
-    def _terminate(
-        self, row: VatRow, reason: str, crank: Crank, detail: CapData | None = None, *, failed: bool = True
-    ) -> None:
-        self._outbox.append(Event(crank.number, crank.cause, "terminate", row.id, text=reason))
-        if failed and detail is None:
-            detail = encode_error(VatTerminatedError(reason))
-        self.lifecycle.terminate(row, TERMINATED, detail, failed=failed)
-
-    def _complain(self, crank: Crank, outcome: syscalls.Outcome) -> None:
-        for line in outcome.log:
-            self._outbox.append(Event(crank.number, crank.cause, "log", crank.vat, text=line))
-        for error_id, text in outcome.complaints:
-            self._outbox.append(Event(crank.number, crank.cause, "error", crank.vat, text=f"{error_id}\n{text}"))
-
     def _note(self, text: str, cause: int, crank: int = 0) -> None:
         if self.traced:
-            self._outbox.append(Event(crank, cause, "note", None, text=text))
+            self._cranks.emit(Event(crank, cause, "note", None, text=text))
 
 
 def _check_checkpoint(outcome: syscalls.Outcome) -> None:

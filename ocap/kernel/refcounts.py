@@ -19,6 +19,7 @@ Invariants (V1-V3 of the verify command):
 
 from __future__ import annotations
 
+from ocap.kernel.items import Item, Notify, Send, slots_of
 from ocap.kernel.rows import ObjectRow, PromiseRow
 from ocap.kernel.state import State
 from ocap.protocol.capdata import CapData
@@ -64,6 +65,14 @@ class Refcounts:
     def decref_slots(self, data: CapData) -> None:
         for kref in data.slots:
             self.decref(kref)
+
+    def release_item(self, item: Item) -> None:
+        """A queued item no longer holds what it named."""
+        match item:
+            case Send(target=kref) | Notify(promise=kref):
+                self.decref(kref)
+        for name in slots_of(item):
+            self.decref(name)
 
     def adjust(self, kref: str, reachable: int, recognizable: int) -> None:
         """Change an object's counts."""

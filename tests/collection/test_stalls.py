@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ocap.kernel.core import Crank
+from ocap.kernel.crank import Crank
 from ocap.kernel.gc import GC_BATCH
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ocap.kernel.core import Core, Crank
+from ocap.kernel.core import Core
+from ocap.kernel.crank import Crank
 from ocap.kernel.effects import Effect, Event, HostDelivery
 from ocap.kernel.lifecycle import VatSpec
 from ocap.kernel.subclusters import LaunchSpec

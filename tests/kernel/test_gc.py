@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocap.kernel.core import Crank
+from ocap.kernel.crank import Crank
 from ocap.kernel.lifecycle import TERMINATED
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.deliveries import DropExports, RetireExports, RetireImports

@@ -1,0 +1,112 @@
+"""Cranks, each a unit of work: how one begins, and ends whole or undone.
+
+Owns the numbers of cranks, the effects that wait for the commit, and what is to become of workers.
+
+Invariants:
+
+1. A crank's changes are kept whole or undone whole, and its effects with them.
+2. Each crank has one number, also when it faults.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from ocap.kernel.effects import Effect, Event
+from ocap.kernel.items import Item, UpgradeVat
+from ocap.kernel.lifecycle import Lifecycle
+from ocap.kernel.promises import Promises
+from ocap.kernel.refcounts import Refcounts
+from ocap.kernel.state import State
+from ocap.kernel.subclusters import Subclusters
+from ocap.protocol import deliveries, syscalls
+from ocap.protocol.refs import VatId
+
+
+@frozen
+class Crank:
+    """One step of the kernel.
+
+    Attributes:
+        number: from 1.
+        cause: the crank that queued what this one took up; 0 for the host.
+        vat: who must answer `delivery`; None if the crank is over already.
+        item: what was taken from the queue, if anything.
+        is_upgrade: the delivery is for a new worker beside the vat's own, which goes on if the new one fails.
+    """
+
+    number: int
+    cause: int
+    vat: VatId | None = None
+    delivery: deliveries.Delivery | None = None
+    item: Item | None = None
+
+    @property
+    def is_upgrade(self) -> bool:
+        return isinstance(self.item, UpgradeVat)
+
+
+class Cranks:
+    """The unit of work under way."""
+
+    def __init__(
+        self, state: State, counts: Refcounts, promises: Promises, lifecycle: Lifecycle, subclusters: Subclusters
+    ) -> None:
+        self._state = state
+        self._counts = counts
+        self._promises = promises
+        self._lifecycle = lifecycle
+        self._subclusters = subclusters
+        self._outbox: list[Effect] = []
+        self._mark = 0
+        self.running: set[str] = set()
+        """Vats that have a worker, and the endpoints that need none."""
+        self.stopped: list[VatId] = []
+        """Vats whose worker is to be discarded at once: its heap is not to be used again."""
+        self.upgraded: list[tuple[VatId, bool]] = []
+        """Upgrades that are over, and whether the new worker takes the place of the old one."""
+        self.panic: str | None = None
+        """Why the kernel must stop, once what was kept is committed."""
+
+    def begin(self) -> int:
+        """The number of a crank that begins."""
+        number = self._state.next_number("crank")
+        self._promises.cause = number
+        return number
+
+    def end(self) -> None:
+        """Settle accounts, and keep what was done."""
+        if self._subclusters.launching:
+            self._subclusters.conclude_launches()
+        self._counts.settle_accounts()
+        self._state.keep()
+        self._mark = len(self._outbox)
+        for vat in self._lifecycle.dying:
+            if vat in self.running:
+                self.discard_worker(VatId(vat))
+
+    def undo(self) -> None:
+        """Take everything since the last `end` back."""
+        self._state.rollback()
+        del self._outbox[self._mark :]
+
+    def emit(self, effect: Effect) -> None:
+        """An effect of this unit of work; released by the commit."""
+        self._outbox.append(effect)
+
+    def complain(self, crank: Crank, outcome: syscalls.Outcome) -> None:
+        """What the vat logged, for the log."""
+        for line in outcome.log:
+            self.emit(Event(crank.number, crank.cause, "log", crank.vat, text=line))
+        for error_id, text in outcome.complaints:
+            self.emit(Event(crank.number, crank.cause, "error", crank.vat, text=f"{error_id}\n{text}"))
+
+    def take_effects(self) -> list[Effect]:
+        """The effects of all units of work that were kept."""
+        effects, self._outbox = self._outbox, []
+        self._mark = 0
+        return effects
+
+    def discard_worker(self, vat: VatId) -> None:
+        self.running.discard(vat)
+        self.stopped.append(vat)

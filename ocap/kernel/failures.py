@@ -1,0 +1,184 @@
+"""What becomes of a crank that fails: its vat broke a rule, gave up, or was critical.
+
+    fault -> the crank is undone, its message is a dead letter, the heap is given up; at the limit of
+             faults the vat's policy applies
+    exit with failure -> the crank is undone, the vat ends
+    either, in an upgrade -> the old incarnation goes on
+    either, in a critical vat (or one with the policy "panic") -> the kernel stops
+
+Invariants:
+
+1. What is undone leaves no trace but the failure itself.
+2. Every item that fails answers whoever waits for it.
+3. Peers learn one fixed text; the log and the vat's administrator have the detail.
+"""
+
+from __future__ import annotations
+
+from ocap.kernel.crank import Crank, Cranks
+from ocap.kernel.effects import Event
+from ocap.kernel.items import CreateVat, Notify, PingVat, Send, UpgradeVat
+from ocap.kernel.lifecycle import FAULTED, TERMINATED, Lifecycle
+from ocap.kernel.promises import Promises
+from ocap.kernel.refcounts import Refcounts
+from ocap.kernel.rows import DeadLetterRow, VatRow
+from ocap.kernel.state import State
+from ocap.kernel.subclusters import Subclusters
+from ocap.protocol import deliveries, syscalls
+from ocap.protocol.capdata import CapData
+from ocap.protocol.errors import LaunchError, UpgradeError, VatTerminatedError
+from ocap.protocol.marshal import encode_error
+from ocap.protocol.refs import VatId
+
+
+class Failures:
+    """Ends of cranks that failed."""
+
+    def __init__(
+        self,
+        state: State,
+        counts: Refcounts,
+        promises: Promises,
+        lifecycle: Lifecycle,
+        subclusters: Subclusters,
+        cranks: Cranks,
+    ) -> None:
+        self._state = state
+        self._counts = counts
+        self._promises = promises
+        self._lifecycle = lifecycle
+        self._subclusters = subclusters
+        self._cranks = cranks
+
+    def fault(self, crank: Crank, reason: str, outcome: syscalls.Outcome) -> None:
+        """Undo the crank; then take its item away, and the vat's tainted heap with it."""
+        assert crank.vat is not None
+        vat, starting = crank.vat, isinstance(crank.delivery, deliveries.StartVat)
+        self._cranks.undo()
+        row = self._state.vats[vat]
+        is_last = row.faults + 1 >= row.options.fault_limit or starting
+        ends = not isinstance(crank.item, CreateVat | UpgradeVat) and is_last
+        if ends and (row.options.on_fault == "panic" or (row.options.critical and row.options.on_fault == "terminate")):
+            self.panic(crank, reason)
+            return
+        number = self._cranks.begin()
+        self._cranks.emit(Event(number, crank.cause, "fault", vat, vat_side=crank.delivery, text=reason))
+        self._cranks.complain(crank, outcome)
+        if isinstance(crank.item, UpgradeVat):
+            self._refuse_upgrade(crank.item, reason)
+            return
+        self._cranks.discard_worker(vat)
+        match crank.item:
+            case Send() as item:
+                self._state.queue.pop()
+                self._bury(number, vat, item, reason)
+            case Notify() as item:
+                name = self._state.clist(vat).by_kref(item.promise)
+                if name is None or not name.heard:  # else it waits for another incarnation
+                    self._state.queue.pop()
+                    self._counts.release_item(item)
+            case PingVat() as item:
+                self._state.queue.pop()
+                self.fail(item, FAULTED)
+            case CreateVat() as item:
+                self._state.queue.pop()
+                self._creation_failed(item, row, reason)
+        self._lifecycle.end_incarnation(row, "it faulted")
+        self._lifecycle.set_vat(row, "faults", row.faults + 1)
+        if ends and row.state == "live":
+            if row.options.on_fault == "terminate":
+                detail = encode_error(VatTerminatedError(f"it faulted: {reason}"))
+                self.terminate(row, f"it faulted: {reason}", Crank(number, crank.cause), detail)
+            else:
+                self._lifecycle.suspend(row)
+        self._cranks.end()
+
+    def panic(self, crank: Crank, reason: str) -> None:
+        """Undo the crank, and let the kernel stop: what it took up is taken up again at the next start."""
+        assert crank.vat is not None
+        self._cranks.undo()
+        row = self._state.vats[crank.vat]
+        self._cranks.panic = f"vat {row.name} ({row.id}): {reason}"
+        self._cranks.emit(Event(0, crank.cause, "panic", row.id, vat_side=crank.delivery, text=reason))
+        self._cranks.end()
+
+    def _refuse_upgrade(self, item: UpgradeVat, reason: str) -> None:
+        """The new worker failed: the vat goes on as it was, heap and all."""
+        self._state.queue.pop()
+        self._cranks.upgraded.append((item.vat, False))
+        self.fail(item, encode_error(UpgradeError(reason)))
+        self._cranks.end()
+
+    def _creation_failed(self, item: CreateVat, row: VatRow, reason: str) -> None:
+        """Whoever wanted the vat is told; nothing of it stays."""
+        self._subclusters.fail_launch(row, reason)
+        error = encode_error(LaunchError(f"vat {row.name}: {reason}"))
+        self._lifecycle.terminate(row, TERMINATED, error)
+        self.fail(item, error)
+
+    def _bury(self, crank: int, vat: VatId, item: Send, reason: str) -> None:
+        """Keep what could not be done, with the references it holds; who waits for it is told."""
+        number = self._state.next_number("dead_letter")
+        row = DeadLetterRow(number, crank, vat, item.target, item.method, item.args, reason)
+        self._state.dead_letters.insert(number, row)
+        self.reject_result(item, FAULTED)
+        if item.result is not None:
+            self._counts.decref(item.result)
+
+    def exit(self, crank: Crank, outcome: syscalls.Outcome) -> None:
+        """The vat gives up: what it did in this crank is undone, and the message fails with it."""
+        assert crank.vat is not None
+        vat, reason = crank.vat, "it exited with failure"
+        self._cranks.undo()
+        if isinstance(crank.item, UpgradeVat):
+            self._cranks.begin()
+            self._refuse_upgrade(crank.item, reason)
+            return
+        if self._state.vats[vat].options.critical:
+            self.panic(crank, reason)
+            return
+        number = self._cranks.begin()
+        row = self._state.vats[vat]
+        if crank.item is not None:
+            self._state.queue.pop()
+        match crank.item:
+            case Send() as item:
+                self.reject_result(item, TERMINATED)
+                self._counts.release_item(item)
+            case Notify() as item:
+                self._counts.release_item(item)
+            case PingVat() as item:
+                self.fail(item, TERMINATED)
+            case CreateVat() as item:
+                self._creation_failed(item, row, f"{reason} while starting")
+        self._cranks.complain(crank, outcome)
+        self.terminate(row, reason, Crank(number, crank.cause), self._reason(row, outcome))
+        self._cranks.end()
+
+    def _reason(self, row: VatRow, outcome: syscalls.Outcome) -> CapData | None:
+        """What the vat says of its failure, in the kernel's names, as far as these outlive the undone crank."""
+        for call in outcome.syscalls:
+            if isinstance(call, syscalls.Exit):
+                clist = self._state.clist(row.id)
+                rows = [clist.by_vref(vref) for vref in call.data.slots]
+                krefs = tuple([found.kref for found in rows if found is not None and found.reachable])
+                return CapData(call.data.body, krefs) if len(krefs) == len(rows) else None
+        return None
+
+    def terminate(
+        self, row: VatRow, reason: str, crank: Crank, detail: CapData | None = None, *, failed: bool = True
+    ) -> None:
+        self._cranks.emit(Event(crank.number, crank.cause, "terminate", row.id, text=reason))
+        if failed and detail is None:
+            detail = encode_error(VatTerminatedError(reason))
+        self._lifecycle.terminate(row, TERMINATED, detail, failed=failed)
+
+    def fail(self, item: CreateVat | UpgradeVat | PingVat, error: CapData) -> None:
+        """What was asked of a vat cannot be done; who asked is told."""
+        self.reject_result(item, error)
+        self._counts.release_item(item)
+
+    def reject_result(self, item: Send | CreateVat | UpgradeVat | PingVat, error: CapData) -> None:
+        """Whoever waits for the item's answer is told that there is none."""
+        if item.result is not None:
+            self._promises.settle(self._state.promises[item.result], True, error)
