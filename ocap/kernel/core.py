@@ -31,7 +31,7 @@ from ocap.kernel.facets import Facets
 from ocap.kernel.failures import Failures
 from ocap.kernel.gc import Collector
 from ocap.kernel.items import CreateVat, Item, Notify, PingVat, Send, TerminateVat, UpgradeVat
-from ocap.kernel.lifecycle import TERMINATED, Lifecycle
+from ocap.kernel.lifecycle import ENDED, TERMINATED, Lifecycle
 from ocap.kernel.promises import CYCLE, Promises
 from ocap.kernel.refcounts import Refcounts
 from ocap.kernel.rows import VatRow
@@ -163,10 +163,11 @@ class Core:
         if fault is not None:
             self._failures.fault(crank, fault, outcome)
             return
-        if leave is not None and leave.is_failure:
-            self._failures.exit(crank, outcome)
+        critical = keeper.row.options.critical
+        if leave is not None and (leave.is_failure or (critical and isinstance(crank.item, CreateVat | UpgradeVat))):
+            self._failures.exit(crank, outcome, "it exited with failure" if leave.is_failure else "it exited")
             return
-        if leave is not None and keeper.row.options.critical:
+        if leave is not None and critical:
             self._failures.panic(crank, "it exited")
             return
         for kernel_side, vat_side in zip(trace or (), outcome.syscalls, strict=False):
@@ -286,6 +287,8 @@ class Core:
                 return self._splat(item, encode_error(error))
             target = promise.data.slots[0]
         row = self.state.objects[target]
+        if row.gone == ENDED:
+            return self._splat(item, TERMINATED)  # as while it is cleaned up: peers see no difference
         if row.gone is not None:
             kind = RevokedError if row.gone == REVOKED else ObjectGoneError
             return self._splat(item, encode_error(kind(f"the object is gone: {row.gone}")))

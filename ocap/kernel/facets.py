@@ -37,6 +37,9 @@ _KINDS: dict[FacetKind, int] = {"vat_admin": 1, "admin": 2}
 MAX_NAME = 200
 """Characters of a vat's name, as in SwingSet's vat-admin."""
 
+MAX_FAULT_LIMIT = 1_000_000
+"""Faults a vat may be allowed: more than any has, and small enough for the store."""
+
 _UNSET: Any = object()
 
 
@@ -139,6 +142,8 @@ class Facets:
         if on_fault not in get_args(FaultPolicy) or (on_fault == "panic" and not row.is_system):
             raise ValueError("on_fault: 'suspend' or 'terminate'; 'panic' is for system subclusters")
         _check(fault_limit, int, "fault_limit")
+        if not 1 <= fault_limit <= MAX_FAULT_LIMIT:
+            raise ValueError(f"fault_limit: at least 1, not {fault_limit}; at most {MAX_FAULT_LIMIT}")
         if imports is not None:
             _check(imports, list, "imports")
             for module in imports:
@@ -147,7 +152,7 @@ class Facets:
             name or "dynamic",
             self._source(source, row.bootstrap),
             _parameters({} if parameters is _UNSET else parameters),
-            VatOptions(critical, on_fault, max(1, fault_limit), None if imports is None else tuple(imports)),
+            VatOptions(critical, on_fault, fault_limit, None if imports is None else tuple(imports)),
         )
         vat = self._lifecycle.create(spec, row.id)
         self._lifecycle.watch_end(vat)
@@ -217,9 +222,16 @@ class Facets:
         vat = self._vat(facet)
         if vat.options.critical:
             raise ValueError(f"vat {vat.name} is critical: only the host program terminates it")
-        detail = write_body(reason) if not isinstance(reason, str) else None
-        text = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
-        if detail is not None:
+        detail = None
+        match reason:
+            case str():
+                text = reason
+            case Exception(args=(str(said), *_)):
+                text = f"{type(reason).__name__}: {said}"
+            case _:  # as a text it would differ from run to run
+                text = f"its administrator terminated it, with a {type(reason).__name__}"
+        if not isinstance(reason, str):
+            detail = write_body(reason)
             self._counts.incref_slots(detail)
         self._state.queue.push(TerminateVat(vat.id, text, self._promises.cause, detail))
         return write_body(None)

@@ -125,16 +125,20 @@ class Failures:
         if item.result is not None:
             self._counts.decref(item.result)
 
-    def exit(self, crank: Crank, outcome: syscalls.Outcome) -> None:
-        """The vat gives up: what it did in this crank is undone, and the message fails with it."""
+    def exit(self, crank: Crank, outcome: syscalls.Outcome, reason: str) -> None:
+        """The vat gives up: what it did in this crank is undone, and the message fails with it.
+
+        A critical vat that exits while it is created or upgraded only fails to be that. The kernel would
+        try it again at each start, and never come up.
+        """
         assert crank.vat is not None
-        vat, reason = crank.vat, "it exited with failure"
+        vat = crank.vat
         self._cranks.undo()
         if isinstance(crank.item, UpgradeVat):
             self._cranks.begin()
             self._refuse_upgrade(crank.item, reason)
             return
-        if self._state.vats[vat].options.critical:
+        if self._state.vats[vat].options.critical and not isinstance(crank.item, CreateVat):
             self.panic(crank, reason)
             return
         number = self._cranks.begin()

@@ -39,6 +39,9 @@ from ocap.protocol.refs import (
 CLEANUP_BUDGET = 500
 """Rows of a dead vat that one crank removes."""
 
+ENDED = "its vat was terminated"
+"""Why what a terminated vat exported is gone."""
+
 TERMINATED = encode_error(VatTerminatedError("vat terminated"))
 FAULTED = encode_error(DisconnectedError("vat faulted"))
 """All that a peer learns; the log and the vat's administrator have the detail."""
@@ -228,7 +231,7 @@ class Lifecycle:
             if is_promise_kref(kref):
                 self._leave_promise(keeper, kref)
             elif is_vat_allocated(entry.vref):
-                keeper.orphan(entry, self._state.objects[kref], "its vat was terminated")
+                keeper.orphan(entry, self._state.objects[kref], ENDED)
             else:
                 self._leave_import(keeper, kref)
         if self._clist_krefs(vat, "all", 1):

@@ -7,18 +7,21 @@ subscribes to each promise it is introduced to. After each test `conftest` verif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ocap.kernel.core import Core
 from ocap.kernel.crank import Crank
 from ocap.kernel.effects import Effect, Event, HostDelivery
+from ocap.kernel.items import Item
 from ocap.kernel.lifecycle import VatSpec
+from ocap.kernel.options import DEFAULT_OPTIONS, VatOptions
+from ocap.kernel.rows import VatRow
 from ocap.kernel.subclusters import LaunchSpec
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData, Settlement
-from ocap.protocol.marshal import Decoder, Remotable, encode
-from ocap.protocol.refs import HOST, VatId, is_promise_vref, is_vat_allocated
+from ocap.protocol.marshal import Decoder, PromiseLike, Remotable, encode
+from ocap.protocol.refs import HOST, Kref, VatId, is_promise_vref, is_vat_allocated
 from ocap.store.rowmap import MAPPINGS
 from ocap.store.sqlite import SqliteBackend
 from ocap.verify import verify_connection
@@ -34,6 +37,24 @@ class Slot(Remotable):
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+
+class PromiseSlot(PromiseLike):
+    """Encodes as a promise of whatever slot text it carries."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def whole(value: Any) -> CapData:
+    """CapData of a value with `Slot`s and `PromiseSlot`s in it."""
+    body, found = encode(value)
+    return CapData(body, tuple([slot.text for slot in found]))
+
+
+def call(target: str, method: str, *args: Any, result: str | None = None, **kwargs: Any) -> syscalls.Send:
+    """A message with arguments that may have slots in them."""
+    return syscalls.Send(target, method, whole([list(args), kwargs]), result)
 
 
 def data(value: Any = None, *, slots: tuple[str, ...] = ()) -> CapData:
@@ -93,14 +114,35 @@ def host_kref(world: World, vref: str) -> str:
     return row.kref
 
 
+def fulfilment(seen: Iterable[tuple[str, Any]], name: str, vref: str) -> Any:
+    """What `name` was told `vref` was fulfilled with; slots as their text."""
+    (settlement,) = [settlement for settlement in told(seen, name) if settlement.promise == vref]
+    assert not settlement.rejected, value_of(settlement.data)
+    return value_of(settlement.data)
+
+
 worlds: list[World] = []
 """Those of the current test."""
 
 
 class World:
-    """A core with puppets `v1`, `v2`… named a, b, c…"""
+    """A core with puppets `v1`, `v2`… named a, b, c…
 
-    def __init__(self, names: str = "ab", *, path: Any = None, backend: SqliteBackend | None = None) -> None:
+    Args:
+        options: of the vats that are not to have the usual ones, by name.
+        vat_admin: whether the first vat gets the power to create vats; see `vat_admin`.
+    """
+
+    def __init__(
+        self,
+        names: str = "ab",
+        *,
+        path: Any = None,
+        backend: SqliteBackend | None = None,
+        options: Mapping[str, VatOptions] | None = None,
+        vat_admin: bool = False,
+        is_system: bool = False,
+    ) -> None:
         self.path = path
         self.backend = backend or SqliteBackend(path, "none")
         self.core = Core(self.backend, traced=True)
@@ -110,12 +152,43 @@ class World:
         self.effects: list[Effect] = []
         self.vats: dict[str, VatId] = {}
         if names:
-            specs = tuple(VatSpec(name, f"{name}.py", data({})) for name in names)
-            spec = LaunchSpec("test", CapData(b"\xf6"), names[0], specs)
+            usual = dict(options or {})
+            specs = tuple(VatSpec(it, f"{it}.py", data({}), usual.get(it, DEFAULT_OPTIONS)) for it in names)
+            admin = "vat_admin" if vat_admin else None
+            spec = LaunchSpec("test", CapData(b"\xf6"), names[0], specs, vat_admin=admin, is_system=is_system)
             self.core.between_cranks(lambda: self.core.subclusters.launch(spec))
             self.core.state.write()
             for name, vat in zip(names, self.backend.vats_in("new"), strict=True):
                 self.vats[name] = VatId(vat)
+
+    def row(self, name: str) -> VatRow:
+        return self.core.state.vats[self.vats[name]]
+
+    @property
+    def vat_admin(self) -> str:
+        """The first vat's vref for the power to create vats, as bootstrap gave it."""
+        delivery = next(d for _, d in self.seen if isinstance(d, deliveries.Message) and d.method == "bootstrap")
+        ((_, services), _) = value_of(delivery.args)
+        vref: str = services["vat_admin"]
+        return vref
+
+    def ask(self, make: Callable[[Kref], Item]) -> str:
+        """Queue an item as the host program does; the kref of its result, for `answer_to`."""
+
+        def change() -> str:
+            result = self.core.state.new_promise(None)
+            self.core.counts.incref(result)
+            self.core.state.queue.push(make(result))
+            self.core.host_syscalls([syscalls.Subscribe(self.core.lifecycle.keeper(HOST).to_vat(result))])
+            return result
+
+        return self.core.between_cranks(change)
+
+    def answer_to(self, kref: str) -> Any:
+        """What the host was told of a promise: its value, or the error it was rejected with."""
+        batches = [d.settlements for d in self.host_deliveries() if isinstance(d, deliveries.Notify)]
+        (found,) = [it for batch in batches for it in batch if it.promise == kref]
+        return value_of(found.data)
 
     def on(self, name: str, script: Script) -> None:
         self.scripts[self.vats[name]] = script
@@ -129,6 +202,8 @@ class World:
                 break
             if crank.vat is not None:
                 self.core.finish(crank, self.answer(crank))
+                if self.core.panic is not None:
+                    break
         else:
             raise AssertionError("does not come to rest")
         self.effects += self.core.commit()
