@@ -11,7 +11,7 @@ from ocap.kernel.items import PingVat, TerminateVat
 from ocap.kernel.options import FaultPolicy, VatOptions
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.errors import DisconnectedError, VatTerminatedError
-from tests.kernel.puppet import World, args, data, messages, rejection, send
+from tests.kernel.puppet import World, args, data, messages, rejection, resolve, send
 
 CRIME = send("o-999")
 
@@ -122,7 +122,7 @@ class TestCritical:
             world.host(syscalls.Send(world.host_ref(world.vats["b"]), "m", args()))
         elif kind is deliveries.Notify:
             world.host(syscalls.Send(world.host_ref(world.vats["a"]), "m", args()))
-            settle = [syscalls.Resolve((deliveries.Settlement("p+1", False, data()),))]
+            settle = [resolve(("p+1", data()))]
             world.on("a", lambda d: settle if messages([("", d)]) else [])
             world.step()
         else:

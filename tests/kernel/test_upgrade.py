@@ -179,7 +179,7 @@ class TestOneThatSucceeds:
 
     def test_garbage_the_old_incarnation_was_to_be_told_of_is_not_told_to_the_new(self, world: World) -> None:
         there = world.introduce("b", "o+5", "a")
-        drop = [syscalls.DropImports((there,)), syscalls.RetireImports((there,))]
+        drop: list[syscalls.Syscall] = [syscalls.DropImports((there,)), syscalls.RetireImports((there,))]
         world.on("a", lambda d: drop if messages([("", d)]) else [])
         world.host(send(world.host_ref(world.vats["a"]), "go"))
         ask(world)
@@ -253,7 +253,7 @@ class TestOneThatFails:
 class TestSuspended:
     @pytest.fixture
     def held(self, world: World) -> World:
-        """b is suspended, with two messages held."""
+        """One with b suspended, two messages held."""
         world.core.between_cranks(lambda: world.core.end(world.vats["b"], "it was suspended"))
         world.core.between_cranks(lambda: world.core.lifecycle.suspend(world.row("b")))
         root = world.import_root("a", "b")

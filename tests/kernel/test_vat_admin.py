@@ -538,7 +538,7 @@ class TestFacets:
 
 
 def fulfil(world: World) -> str:
-    """a's vref of the root of d."""
+    """The vref of d's root, as a has it."""
     vref: str = world.vref("a", world.row("d").root or "")
     return vref
 
