@@ -121,6 +121,13 @@ class _Run:
             await trio.lowlevel.checkpoint()
 
 
+async def dump_on_signal(kernel: Kernel) -> None:
+    """At each SIGUSR1, say on standard error what the kernel is doing."""
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        async for _ in signals:
+            print(kernel.dump(), file=sys.stderr, flush=True)
+
+
 async def _run(
     kernel: Kernel,
     configs: Mapping[str, ClusterConfig],
@@ -153,6 +160,7 @@ async def _run(
                         return
 
             nursery.start_soon(watch_for_interrupt)
+            nursery.start_soon(dump_on_signal, kernel)
             if serve_metrics is not None:
                 print(f"ocap: metrics at {await nursery.start(serve_metrics, kernel)}", file=sys.stderr)
             for name in configs:

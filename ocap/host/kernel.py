@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from ocap.config import ClusterConfig
+from ocap.dump import dump
 from ocap.host.control import UNSET, Control
 from ocap.host.endpoint import Endpoint
 from ocap.host.inventory import DeadLetter, Subcluster, SubclusterUpdate, Vat
@@ -568,6 +569,18 @@ class Kernel:
         self._check_open()
         self._core.state.write()
         return self._backend.census()
+
+    def dump(self) -> str:
+        """What the kernel is doing, as lines for people: its vats, what waits and for what, what went wrong."""
+        census = self.census()
+        connection = self._backend.connection
+        return dump(
+            lambda query: connection.execute(query).fetchall(),
+            status=self.status(),
+            stats=self.stats(),
+            census=census,
+            heaps=self._core.running,
+        )
 
     def ref(self, kref: str) -> HostRef:
         """The reference to the object of that kref, for tools that name objects by it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ocap.log.traffic import KERNEL, Traffic
+from ocap.log.traffic import Traffic
 
 _ARROWS = {"message": "->>", "fulfilled": "-->>", "rejected": "--x"}
 
@@ -23,13 +23,11 @@ def to_mermaid(traffic: Traffic) -> str:
 
 
 def _id(vat: str, number: int) -> str:
-    if vat == KERNEL:
-        return "kernel"
-    return vat if re.fullmatch(r"host|v[0-9]+", vat) else f"p{number}"
+    return vat if re.fullmatch(r"host|kernel|v[0-9]+", vat) else f"p{number}"
 
 
 def _label(vat: str, name: str) -> str:
-    return _escaped(name if vat in (KERNEL, name) else f"{vat} {name}")
+    return _escaped(name if vat == name else f"{vat} {name}")
 
 
 def _escaped(text: str) -> str:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from ocap.legible import safe_text
-from ocap.log.traffic import KERNEL, Step, Traffic
+from ocap.log.traffic import Step, Traffic
 
 _CHAR = 7.25
 """Width of a character of the labels, in units of the picture, a little more than what fonts need."""
@@ -145,7 +145,7 @@ def _width(text: str) -> float:
 def _head(traffic: Traffic, vat: str) -> tuple[str, str]:
     name = _valid(safe_text(traffic.names[vat]))
     name = name if len(name) <= 24 else f"{name[:23]}…"
-    return name, "" if vat in (KERNEL, traffic.names[vat]) else _valid(safe_text(vat))[:12]
+    return name, "" if vat == traffic.names[vat] else _valid(safe_text(vat))[:12]
 
 
 def _head_width(traffic: Traffic, vat: str) -> float:

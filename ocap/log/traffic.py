@@ -1,7 +1,8 @@
 """Message traffic as the steps of a sequence diagram: who told whom what, in order.
 
 A message is one step, from who sent it to who got it, when it is delivered; so is a settlement, from who
-settled the promise to who is notified. What a vat does to itself, and what becomes of it, is a note.
+settled the promise to who is notified. What nobody else settled the kernel did: the answers to messages that could
+not be delivered. What a vat does to itself, and what becomes of it, is a note.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from attrs import define, field, frozen
 from ocap.legible import safe_text
 from ocap.log.entry import Entry, Fields
 from ocap.log.lines import call_text, value_text
-from ocap.protocol.refs import HOST
+from ocap.protocol.refs import HOST, KERNEL
 
-KERNEL = ""
-"""Who settles promises that nobody else does: those of messages that could not be delivered."""
-
-_PLACES = {HOST: 0, KERNEL: 2}  # what comes from outside stands at the left, what comes from nobody at the right
+_PLACES: dict[str, int] = {
+    HOST: 0,
+    KERNEL: 2,
+}  # what comes from outside stands at the left, what comes from nobody at the right
 
 LABEL = 48
 """Characters of a step's text in a picture; the whole stands beside it where the form allows."""
@@ -34,7 +35,7 @@ class Step:
     Attributes:
         kind: message, fulfilled, rejected or note.
         crank: in which crank it arrived.
-        source: a vat's id, or KERNEL; of a note, whom it is about.
+        source: a vat's id, HOST or KERNEL; of a note, whom it is about.
         target: a vat's id; of a note, the same.
         text: what was said, inert and on one line; cut where it is long.
         whole: the same, cut later.
@@ -72,7 +73,7 @@ def traffic_of(entries: Iterable[Entry], is_wanted: Callable[[Entry], bool] = la
     """
     traffic = Traffic()
     origins = _Origins()
-    names: dict[str, str] = {KERNEL: "kernel"}
+    names: dict[str, str] = {}
     for entry in entries:
         if entry.vat is not None:
             names[entry.vat] = entry.name or entry.vat

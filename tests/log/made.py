@@ -9,13 +9,13 @@ from ocap.log import Entry
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData, Settlement
 from ocap.protocol.marshal import encode
-from ocap.protocol.refs import VatId
+from ocap.protocol.refs import KERNEL, VatId
 
 V1 = VatId("v1")
 
 
-def _both(operation: Any, kref: str, vref: str, kind: str) -> Event:
-    return Event(7, 3, kind, V1, operation(kref), operation(vref), time=1.0, took=0.25)
+def _both(operation: Any, kref: str, vref: str, kind: str, vat: VatId = V1) -> Event:
+    return Event(7, 3, kind, vat, operation(kref), operation(vref), time=1.0, took=0.25)
 
 
 def every_event() -> list[Event]:
@@ -46,6 +46,7 @@ def every_event() -> list[Event]:
     return [
         *(_both(*it, "deliver") for it in from_kernel),
         *(_both(*it, "syscall") for it in from_vat),
+        _both(lambda _: deliveries.Message("ko1", "get", _call(), "kp1"), "", "", "deliver", KERNEL),
         Event(7, 3, "log", V1, text="says"),
         Event(7, 3, "error", V1, text="e1\nTraceback"),
         Event(7, 3, "fault", V1, vat_side=deliveries.Message("o+0", "greet", _call()), text="too much"),

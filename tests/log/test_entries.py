@@ -45,7 +45,7 @@ def test_every_kind_of_entry_fits_the_schema_and_is_read_back(event: Any) -> Non
     line = to_json_line(entry)
     assert list(VALID.iter_errors(json.loads(line))) == []
     assert from_json_line(line) == entry
-    assert to_line(entry).startswith("7<3 v1:ann  " if event.vat else "0<0 kernel  note")
+    assert to_line(entry).startswith(f"7<3 {event.vat}:ann  " if event.vat else "0<0 kernel  note")
 
 
 def test_every_operation_has_a_name_and_is_tried_here() -> None:
