@@ -1,0 +1,181 @@
+"""The kernel's half of the search for cycles: what vats report is all that it has to go by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ocap.kernel.cycles import BATCH
+from ocap.protocol import deliveries, syscalls
+from ocap.protocol.syscalls import Outcome
+from tests.kernel.puppet import World, messages, send
+
+Edges = dict[str, tuple[str, ...]]
+
+
+def reports(edges: Edges) -> Callable[[Any], Any]:
+    """A vat that reports these edges, and gives up what it imported when the kernel takes an export away."""
+
+    def script(delivery: Any) -> Any:
+        if isinstance(delivery, deliveries.ReportEdges):
+            return Outcome(edges=tuple(edges.items()))
+        if isinstance(delivery, deliveries.RetireExports):
+            gone = dict.fromkeys(name for vref in delivery.vrefs for name in edges.pop(vref, ()))
+            held = {name for names in edges.values() for name in names}
+            lost = tuple(name for name in gone if name not in held)
+            return [syscalls.DropImports(lost), syscalls.RetireImports(lost)] if lost else []
+        return []
+
+    return script
+
+
+def search(world: World) -> list[tuple[str, tuple[str, ...]]]:
+    """Run a search to its end; which exports were taken from whom."""
+    world.core.cycles.start(world.core.running)
+    seen = world.run()
+    return [(name, delivery.vrefs) for name, delivery in seen if isinstance(delivery, deliveries.RetireExports)]
+
+
+def ring(world: World, names: str) -> dict[str, Edges]:
+    """One object in each vat, each held by the one before; what each vat has to report."""
+    edges: dict[str, Edges] = {}
+    for name, holder in zip(names, names[-1:] + names[:-1], strict=True):
+        edges.setdefault(holder, {})["o+5"] = (world.introduce(name, "o+5", holder),)
+    for name in names:
+        world.on(name, reports(edges[name]))
+    return edges
+
+
+@pytest.fixture
+def world() -> World:
+    world = World("abc")
+    world.run()
+    return world
+
+
+@pytest.mark.parametrize("names", ["ab", "abc"])
+def test_a_ring_that_nothing_reaches_is_taken_away(world: World, names: str) -> None:
+    before = len(world.rows()["objects"])
+    ring(world, names)
+    assert len(world.rows()["objects"]) == before + len(names)
+    assert search(world) == [(name, ("o+5",)) for name in names]
+    assert len(world.rows()["objects"]) == before
+
+
+def test_what_a_vat_holds_by_itself_keeps_the_ring(world: World) -> None:
+    edges = ring(world, "abc")
+    edges["b"][""] = edges["b"]["o+5"]
+    assert search(world) == []
+
+
+def test_what_another_export_reaches_stays(world: World) -> None:
+    """From a root: the host holds it, and it leads to the ring."""
+    edges = ring(world, "ab")
+    edges["a"]["o+0"] = edges["a"]["o+5"]
+    assert search(world) == []
+    del edges["a"]["o+0"]
+    assert search(world) == [("a", ("o+5",)), ("b", ("o+5",))]
+
+
+def test_a_vat_that_does_not_run_holds_all_it_imports(world: World) -> None:
+    ring(world, "ab")
+    world.core.between_cranks(lambda: world.core.end(world.vats["b"], "for the test"))
+    world.restart()
+    world.on("a", reports({"o+5": ("o-2",)}))
+    world.do("a")
+    assert search(world) == []
+
+
+def test_a_vat_that_faults_when_asked_holds_all_it_imports(world: World) -> None:
+    ring(world, "ab")
+    sane = world.scripts[world.vats["b"]]
+
+    def script(delivery: Any) -> Any:
+        return Outcome(fault="no") if isinstance(delivery, deliveries.ReportEdges) else sane(delivery)
+
+    world.on("b", script)
+    assert search(world) == []
+
+
+def test_names_that_a_vat_does_not_have_are_nobodys_business(world: World) -> None:
+    """Forged sources and targets: they change nothing, in either direction."""
+    edges = ring(world, "ab")
+    edges["a"] |= {"o+77": edges["a"]["o+5"], "o-99": ("o-98",), "nonsense": ("", "o+5")}
+    edges["a"][""] = ("o-99", "kp1", "ko1")
+    assert search(world) == [("a", ("o+5",)), ("b", ("o+5",))]
+    assert world.faults() == []
+
+
+def test_a_vat_that_reports_nothing_loses_what_only_it_held(world: World) -> None:
+    """What it does not report it does not keep; what others hold is none of its business."""
+    edges = ring(world, "ab")
+    kept = world.introduce("a", "o+6", "c")
+    world.on("c", reports({"": (kept,)}))
+    edges["a"]["o+6"] = ()
+    edges["b"].clear()
+    assert search(world) == [("a", ("o+5",)), ("b", ("o+5",))], "the second by counting, as it is held no longer"
+    assert world.core.state.objects.get(world.kref("a", "o+6")) is not None
+
+
+def test_a_message_between_the_reports_saves_what_it_names(world: World) -> None:
+    ring(world, "ab")
+    world.core.cycles.start(world.core.running)
+    world.step()
+    target = world.kref("a", "o+5")
+    to_a = world.core.between_cranks(lambda: world.core.lifecycle.keeper("host").to_vat(target))
+    world.host(send(to_a, "wake"))
+    seen = world.run()
+    assert ("a", "wake") in messages(seen)
+    assert not [it for it in seen if isinstance(it[1], deliveries.RetireExports)]
+
+
+def test_an_object_made_during_the_search_stays(world: World) -> None:
+    ring(world, "ab")
+    world.core.cycles.start(world.core.running)
+    world.step()
+    kref = None
+
+    def born(delivery: Any) -> Any:
+        return [send(world.import_root("c", "a"), "take", slots=("o+9",))] if messages([("", delivery)]) else []
+
+    world.on("c", born)
+    world.host(send(world.host_ref(world.vats["c"]), "give"))
+    world.run()
+    kref = world.kref("c", "o+9")
+    assert world.core.state.objects.get(kref) is not None
+
+
+def test_very_many_are_taken_in_batches_between_which_messages_go(world: World) -> None:
+    count = 2 * BATCH + 10
+    names = tuple(f"o+{number}" for number in range(10, 10 + count))
+    for start in range(0, count, 100):
+        world.do("a", send(world.import_root("a", "b"), "take", slots=names[start : start + 100]))
+    imports = {name: world.vref("b", world.kref("a", name)) for name in names}
+    world.introduce("b", "o+5", "a")
+    back = world.vref("a", world.kref("b", "o+5"))
+    world.on("a", reports(dict.fromkeys(names, (back,))))
+    world.on("b", reports({"o+5": tuple(imports.values())}))
+    world.core.cycles.start(world.core.running)
+    sizes = [len(d.vrefs) for _, d in world.run() if isinstance(d, deliveries.RetireExports)]
+    assert max(sizes) <= BATCH
+    assert sum(sizes) == count + 1
+
+
+def test_two_searches_at_once_are_one(world: World) -> None:
+    ring(world, "ab")
+    world.core.cycles.start(world.core.running)
+    world.step()
+    world.core.cycles.start(world.core.running)
+    asked = [name for name, delivery in world.run() if isinstance(delivery, deliveries.ReportEdges)]
+    assert asked == ["b", "c", "a", "b", "c"], "once each, and once more as something was taken"
+
+
+def test_a_search_ends_with_the_process(world: World) -> None:
+    ring(world, "ab")
+    world.core.cycles.start(world.core.running)
+    world.step()
+    world.restart()
+    assert not world.core.cycles.is_under_way
+    world.run()
