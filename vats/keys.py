@@ -30,7 +30,7 @@ MAX_KEY = 4096
 
 _END = b"\x00"  # below every tag, so a tuple sorts before the tuples that it begins
 (
-    _NONE, _FALSE, _TRUE, _NEGATIVE, _POSITIVE, _FLOAT, _DECIMAL, _STR, _BYTES, _NAIVE, _AWARE, _UUID, _REFERENCE,
+    _NONE, _FALSE, _TRUE, _NEGATIVE, _POSITIVE, _FLOAT, _DECIMAL, _STR, _BYTES, _NAIVE, _AWARE, _UUID, REFERENCE,
     _TUPLE, _FROZENSET, _RECORD,
 ) = (bytes([tag]) for tag in range(0x10, 0x20))  # fmt: skip
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - what naive datetimes are counted from
@@ -94,7 +94,7 @@ def _encode(key: Any, name_of: Callable[[Any], str]) -> bytes:
 
 def encode_reference(vref: str) -> bytes:
     """The key that a reference of that name is."""
-    return _REFERENCE + _escaped(vref.encode())
+    return REFERENCE + _escaped(vref.encode())
 
 
 def _encode_decimal(number: Decimal) -> bytes:
@@ -170,7 +170,7 @@ def _decode(encoded: bytes, at: int, to_object: Callable[[str], Any], registry: 
     if tag in (_NAIVE, _AWARE):
         text, after = _unescaped(encoded, at + 9)
         return datetime.fromisoformat(text.decode()).replace(fold=encoded[at + 8]), after
-    if tag == _REFERENCE:
+    if tag == REFERENCE:
         text, at = _unescaped(encoded, at)
         return to_object(text.decode()), at
     if tag == _DECIMAL:

@@ -1,8 +1,9 @@
 """`verify`: every invariant of a store recomputed from the file alone.
 
 Nothing here knows how the kernel keeps its books: it reads the tables, counts for itself, and
-compares. The rules are numbered V1 to V19 as in the reliability notes the project keeps; those
-about peers and outboxes join when these exist.
+compares. The rules are numbered V1 to V19 as in the reliability notes the project keeps. V17 is about
+sessions with peers and V18 about stored effects, of which a store has none: effects are released when
+their crank is committed, and nothing is kept of them. V15 has what V18 says of crank numbers.
 
 Cost: a few sequential scans and sorts, some 200,000 rows a second; what outgrows memory goes to
 SQLite's temporary files. The store may be in use: one read transaction is one snapshot.
@@ -18,7 +19,7 @@ import apsw
 from attrs import frozen
 
 from ocap.store.sqlite import open_read_only
-from ocap.verify import bodies, counts, layout, names, promises, queue
+from ocap.verify import bodies, counts, layout, names, promises, queue, vatstores
 from ocap.verify.finding import Rule
 from ocap.verify.holders import count_holders
 
@@ -50,7 +51,9 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("V14", bodies.slots_are_krefs),
     ("V14", bodies.bodies_keep_to_their_slots),
     ("V15", layout.counters_are_ahead),
-    ("V16", names.vatstores_have_vats),
+    ("V16", vatstores.vatstores_have_vats),
+    ("V16", vatstores.references_in_rows_are_counted),
+    ("V16", vatstores.durable_objects_in_rows_exist),
 )
 
 

@@ -1,4 +1,4 @@
-"""V4, V5, V6, V16: every name in the store names something, and each clist is a bijection."""
+"""V4, V5, V6: every name in the store names something, and each clist is a bijection."""
 
 from __future__ import annotations
 
@@ -58,16 +58,6 @@ def dead_vats_leave_nothing(db: apsw.Connection) -> Iterator[Finding]:
         SELECT id, 'a subcluster ' || subcluster, 'none' FROM vats v
         WHERE state <> 'terminated' AND subcluster IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM subclusters s WHERE s.id = v.subcluster)
-        """
-    )
-
-
-def vatstores_have_vats(db: apsw.Connection) -> Iterator[Finding]:
-    """Each vatstore belongs to a vat."""
-    yield from db.execute(
-        """
-        SELECT 'vatstore', 'a vat ' || vat, 'none' FROM (SELECT DISTINCT vat FROM vatstore)
-        WHERE NOT EXISTS (SELECT 1 FROM vats WHERE id = vat)
         """
     )
 
