@@ -30,8 +30,9 @@ class VatConfig:
         source: a Python file, or a dotted module path.
         parameters: what `build_root_object` gets; anything passable except promises.
         critical: whether its death, unless the host program asked for it, stops the kernel.
-        on_fault: what becomes of the vat after `fault_limit` faults, or one while it starts: "suspend"
-            (its messages are held until it is resumed), "terminate" or "panic" (the kernel stops).
+        on_fault: what becomes of the vat after `fault_limit` faults: "suspend" (its messages are held until
+            it is resumed), "terminate", or "panic" (the kernel stops). One that does not start again is
+            suspended rather than terminated.
         fault_limit: faults it may have between two reaps.
         imports: modules its code may import beside the pure ones of the standard library and `vats`; None: no
             others; `["*"]`: any. A package stands for all that is in it.

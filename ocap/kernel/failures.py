@@ -19,6 +19,7 @@ from ocap.kernel.crank import Crank, Cranks
 from ocap.kernel.effects import Event
 from ocap.kernel.items import CreateVat, Notify, PingVat, Send, UpgradeVat
 from ocap.kernel.lifecycle import FAULTED, TERMINATED, Lifecycle
+from ocap.kernel.options import FaultPolicy
 from ocap.kernel.promises import Promises
 from ocap.kernel.refcounts import Refcounts
 from ocap.kernel.rows import DeadLetterRow, VatRow
@@ -53,12 +54,11 @@ class Failures:
     def fault(self, crank: Crank, reason: str, outcome: syscalls.Outcome) -> None:
         """Undo the crank; then take its item away, and the vat's tainted heap with it."""
         assert crank.vat is not None
-        vat, starting = crank.vat, isinstance(crank.delivery, deliveries.StartVat)
+        vat = crank.vat
         self._cranks.undo()
         row = self._state.vats[vat]
-        is_last = row.faults + 1 >= row.options.fault_limit or starting
-        ends = not isinstance(crank.item, CreateVat | UpgradeVat) and is_last
-        if ends and (row.options.on_fault == "panic" or (row.options.critical and row.options.on_fault == "terminate")):
+        fate = _fate(crank, row)
+        if fate == "panic":
             self.panic(crank, reason)
             return
         number = self._cranks.begin()
@@ -85,12 +85,10 @@ class Failures:
                 self._creation_failed(item, row, reason)
         self._lifecycle.end_incarnation(row, "it faulted")
         self._lifecycle.set_vat(row, "faults", row.faults + 1)
-        if ends and row.state == "live":
-            if row.options.on_fault == "terminate":
-                detail = encode_error(VatTerminatedError(f"it faulted: {reason}"))
-                self.terminate(row, f"it faulted: {reason}", Crank(number, crank.cause), detail)
-            else:
-                self._lifecycle.suspend(row)
+        if fate == "terminate":
+            self.terminate(row, f"it faulted: {reason}", Crank(number, crank.cause))
+        elif fate == "suspend":
+            self._lifecycle.suspend(row)
         self._cranks.end()
 
     def panic(self, crank: Crank, reason: str) -> None:
@@ -186,3 +184,16 @@ class Failures:
         """Whoever waits for the item's answer is told that there is none."""
         if item.result is not None:
             self._promises.settle(self._state.promises[item.result], True, error)
+
+
+def _fate(crank: Crank, row: VatRow) -> FaultPolicy | None:
+    """What a fault means for the vat; None if it only loses its heap."""
+    policy = row.options.on_fault
+    if isinstance(crank.item, CreateVat | UpgradeVat):
+        return None
+    if isinstance(crank.delivery, deliveries.StartVat):
+        # Code that does not start can be mended; what the vat knows could not be had again.
+        return "panic" if policy == "panic" else "suspend"
+    if row.faults + 1 < row.options.fault_limit:
+        return None
+    return "panic" if policy == "terminate" and row.options.critical else policy

@@ -21,8 +21,8 @@ class VatOptions:
 
     Attributes:
         critical: its death, unless the host program asked for it, stops the kernel.
-        on_fault: what becomes of it after `fault_limit` faults, or one while it starts: it is
-            suspended with its messages held, terminated, or the kernel stops.
+        on_fault: what becomes of it after `fault_limit` faults: it is suspended with its messages held,
+            terminated, or the kernel stops. One that does not start again is suspended rather than terminated.
         imports: the modules its code may import beside the pure ones, `*` for any; None: no others.
         endowments: services that it is given when it starts, by name; counted references.
     """
