@@ -296,11 +296,17 @@ class Slots:
         found: dict[str, None] = {}
         for names in (self._vat.rows.unreferenced, self.possibly_dead):
             while names and len(found) < limit:
-                found[names.popitem()[0]] = None
-        for _ in range(min(len(self._dead), limit - len(found))):
-            vref = self._bury()
-            if vref is not None:
+                vref = names.popitem()[0]
                 found[vref] = None
+                # It may be a suspect for other reasons too.
+                self.possibly_dead.pop(vref, None)
+                entry = self._objects.get(vref)
+                if entry is not None and entry() is None:
+                    del self._objects[vref]
+        for _ in range(min(len(self._dead), limit - len(found))):
+            buried = self._bury()
+            if buried is not None:
+                found[buried] = None
         return sorted(found, key=vref_order)
 
     def _bury_some(self) -> None:

@@ -20,7 +20,9 @@ async def keep(path: str, durability: Any, run: dict[str, Any]) -> None:
 
     `disturb` is a seed for ending incarnations, again and again; `upgrading` also exchanges the code meanwhile.
     """
-    async with Kernel(path, durability=durability) as kernel:
+    kernel = Kernel(path, durability=durability)
+    kernel.observe(lambda event: say(fault=event.text) if event.kind == "fault" else None, messages=False)
+    async with kernel:
         clusters = kernel.get_subclusters()
         if not clusters:
             config = ClusterConfig(

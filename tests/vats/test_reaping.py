@@ -11,6 +11,7 @@ from ocap.protocol.syscalls import DropImports, RetireImports
 from tests.vats.puppet_kernel import Obj, Puppet
 from vats import Baggage, DurableExo, Exo, MapStore
 from vats.reaping import REAP_BUDGET
+from vats.slots import MANY_DEAD
 
 
 class Note(DurableExo):
@@ -43,6 +44,18 @@ class Root(Exo):
         store = self.baggage.provide_map("big")
         for number in range(count):
             store[number] = number
+
+    async def enter(self, things: list[Any], recognised: bool) -> None:
+        for thing in things:
+            self.baggage.provide_map("things")[len(self.baggage.provide_map("things"))] = thing
+            if recognised:
+                self.baggage.provide_weak_set("known").add(thing)
+
+    async def leave(self) -> None:
+        """Everything is loaded, and dies as it is removed."""
+        things = self.baggage.provide_map("things")
+        for number in range(len(things)):
+            assert things.pop(number) is not None
 
     async def forget(self) -> None:
         del self.baggage["big"]
@@ -146,3 +159,23 @@ def test_many_dropped_imports_are_reported_over_several_cranks(vat: Puppet) -> N
     assert len(first.syscalls[0].vrefs) == REAP_BUDGET  # type: ignore[union-attr]
     rest = [vref for call in reaped(vat) if isinstance(call, DropImports) for vref in call.vrefs]
     assert len(rest) == REAP_BUDGET + 1
+
+
+@pytest.mark.parametrize("recognised", [True, False])
+def test_what_died_and_is_no_longer_stored_is_dropped_once(vat: Puppet, recognised: bool) -> None:
+    """Both make it a suspect, and the budget may part them."""
+    count = MANY_DEAD + 2 * REAP_BUDGET  # so many that some are taken up before the crank ends
+
+    for start in range(0, count, 100):
+        vat.call("enter", [Obj(f"o-{100 + start + number}") for number in range(100)], recognised)
+    while vat.deliver(BringOutYourDead()).unfinished:
+        pass
+    vat.call("leave")
+    dropped: list[str] = []
+    while True:
+        outcome = vat.deliver(BringOutYourDead())
+        assert outcome.fault is None
+        dropped += [vref for call in outcome.syscalls if isinstance(call, DropImports) for vref in call.vrefs]
+        if not outcome.unfinished:
+            break
+    assert sorted(dropped) == sorted(f"o-{100 + number}" for number in range(count))
