@@ -8,6 +8,7 @@ _EXTRAS = {
     "cyclopts": "the command line needs two more packages: pip install 'ocap[cli]'",
     "rich": "the command line needs two more packages: pip install 'ocap[cli]'",
     "prometheus_client": "metrics need two more packages: pip install 'ocap[metrics]'",
+    "prompt_toolkit": "the prompt needs one more package: pip install 'ocap[repl]'",
     "hypercorn": "metrics need two more packages: pip install 'ocap[metrics]'",
 }
 """By what is missing: what to say."""

@@ -14,7 +14,8 @@ from cyclopts import App, Parameter
 
 from ocap.cli.inspect import collect, explain
 from ocap.cli.log import draw, explain_crank, show_log
-from ocap.cli.run import run_clusters
+from ocap.cli.repl import prompt_in
+from ocap.cli.run import load_configs, run_clusters
 from ocap.cli.upgrade import check as check_code
 from ocap.cli.verify import verify_file
 from ocap.legible import safe_text
@@ -77,6 +78,30 @@ def run(
     """
     retention = parse_retention(log_keep_size, log_keep_days)
     return run_clusters(cluster, db=db, log=log, log_json=log_json, retention=retention, metrics=metrics, as_json=json)
+
+
+@app.command
+def repl(
+    cluster: Annotated[Path | None, Parameter(name="CLUSTER.toml")] = None,
+    /,
+    *,
+    db: Annotated[Path | None, Parameter(negative="")] = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """A Python prompt inside a kernel: `kernel`, `E` and `roots` are there, and `await` works.
+
+    Lines from a pipe are run in the same way. Ctrl-C gives up what is awaited, Ctrl-D ends. Needs ocap[repl].
+
+    Parameters
+    ----------
+    cluster
+        Launch the subclusters of this TOML file first, or resume them.
+    db
+        Keep everything in this database file; made if it does not exist. Without it, nothing outlives the prompt.
+    json
+        Print each value as a line of JSON.
+    """
+    return prompt_in(db, {} if cluster is None else load_configs(cluster), as_json=json)
 
 
 @app.command

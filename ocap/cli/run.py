@@ -22,6 +22,21 @@ from ocap.log.writing import LogFile, Retention
 from ocap.protocol.errors import ConfigError, LaunchError
 
 
+def load_configs(path: Path) -> dict[str, ClusterConfig]:
+    """The subclusters that a file describes, by name.
+
+    Raises:
+        ConfigError: the file is wrong.
+    """
+    configs = load_toml(path)
+    for name, config in configs.items():
+        try:
+            check_config(config, {})
+        except ConfigError as error:
+            raise ConfigError(str(path), f"subclusters.{name}.{error}") from None
+    return configs
+
+
 def run_clusters(
     path: Path,
     *,
@@ -38,12 +53,7 @@ def run_clusters(
         ConfigError: the file is wrong; nothing was changed.
         StoreError: the database cannot be used.
     """
-    configs = load_toml(path)
-    for name, config in configs.items():
-        try:
-            check_config(config, {})
-        except ConfigError as error:
-            raise ConfigError(str(path), f"subclusters.{name}.{error}") from None
+    configs = load_configs(path)
     if log_json is None and retention != Retention():
         raise ConfigError("--log-keep-size, --log-keep-days", "there is nothing to keep without --log-json FILE")
     serve_metrics = None if metrics is None else partial(_metrics_server(), port=metrics)
@@ -79,7 +89,7 @@ class _Log:
             self._sink.write(to_json_line(entry))
 
 
-class _Run:
+class Run:
     """One run: which subclusters answered, which failed, which are awaited."""
 
     def __init__(
@@ -144,7 +154,7 @@ async def _run(
     interrupted = False
     async with kernel:
         async with trio.open_nursery() as nursery:
-            work = _Run(kernel, configs, report)
+            work = Run(kernel, configs, report)
             known = {subcluster.name: subcluster for subcluster in kernel.get_subclusters()}
             for name, subcluster in known.items():
                 if name in configs and subcluster.config != check_config(configs[name], {}):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import ENVIRONMENT, REPOSITORY, ocap
+from tests.commands import ENVIRONMENT, OCAP, REPOSITORY, ocap
 
 BLOCK = re.compile(r"^<!-- (part of )?(examples/\S+) -->\n```\w*\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 PAGES = [*sorted((REPOSITORY / "docs").rglob("*.md")), REPOSITORY / "README.md"]
@@ -73,3 +73,13 @@ def test_traced_example_prints_what_the_page_shows() -> None:
         f"```\n$ python examples/hello/traced.py\n{done.stdout}```"
         in (REPOSITORY / "docs/reference/traces.md").read_text()
     )
+
+
+def test_prompt_answers_as_the_page_shows() -> None:
+    page = (REPOSITORY / "docs/reference/command-line.md").read_text()
+    found = re.search(r"\$ echo '(.*)' \| ocap repl examples/hello/hello.toml --json\n(.*)\n(.*)\n```", page)
+    assert found
+    line, told, answer = found.groups()
+    command = [*OCAP, "repl", str(HELLO / "hello.toml"), "--json"]
+    done = subprocess.run(command, input=line, capture_output=True, text=True, timeout=60, check=True, env=ENVIRONMENT)
+    assert (done.stdout, done.stderr) == (f"{answer}\n", f"{told}\n")

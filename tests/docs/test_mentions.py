@@ -28,7 +28,7 @@ def code_on(page: str) -> set[str]:
 
 def test_commands_and_options() -> None:
     text = (REFERENCE / "command-line.md").read_text()
-    for command in (cli.run, cli.log, cli.verify, cli.why, cli.gc, cli.upgrade):
+    for command in (cli.run, cli.log, cli.repl, cli.verify, cli.why, cli.gc, cli.upgrade):
         name = command.__name__
         section = re.search(rf"^## ocap {name}\b.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         assert section, name
@@ -39,7 +39,7 @@ def test_commands_and_options() -> None:
 
 def test_no_command_is_forgotten() -> None:
     commands = {name for name in cli.app if not name.startswith("-")}
-    assert commands == {"run", "log", "verify", "why", "gc", "upgrade"}
+    assert commands == {"run", "log", "repl", "verify", "why", "gc", "upgrade"}
 
 
 def test_exported_names() -> None:
