@@ -412,7 +412,8 @@ class Kernel:
         """Have every vat's next incarnation built before its next delivery: an event, done once per key.
 
         Call it before entering the kernel. It costs the same however many vats there are, as each pays
-        when it is next needed; one that does not come back is suspended, and its messages are held.
+        when it is next needed; one that does not come back is suspended, and its messages are held, also if
+        its policy is "terminate".
         `Vat.restart_due` tells which vats have not been needed since.
 
         Args:
