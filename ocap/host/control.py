@@ -37,6 +37,7 @@ from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import (
     ConfigError,
     DeadLetterNotFoundError,
+    DisconnectedError,
     KernelClosedError,
     LaunchError,
     NotPassableError,
@@ -113,7 +114,7 @@ class Control:
         config = self.config_of(row)
         vats: dict[str, Vat] = {}
         for vat in self._core.subclusters.vats_of(row):
-            of_config = vat.name in config.vats and vat.name not in vats
+            of_config = vat.name in config.vats and vat.name not in vats and vat.done is None
             vats[vat.name if of_config else vat.id] = self.vat(vat)
         root = self._core.state.vats[row.bootstrap].root
         assert root is not None
@@ -233,44 +234,51 @@ class Control:
         at_reload = [part for part in ("bootstrap", "services") if getattr(old, part) != getattr(config, part)]
         results: dict[str, HostPromise] = {}
         removed: list[str] = []
-        added: list[str] = []
 
         def change() -> None:
             row = self.find(subcluster)
             self._check_alive(references)
-            living: dict[str, VatRow] = {}
-            for vat in self._core.subclusters.vats_of(row):
-                if vat.name in old.vats:
-                    living.setdefault(vat.name, vat)
-            changed = []
+            # Vats that were created by others may have any name; only they have somebody to tell how they ended.
+            living = {vat.name: vat for vat in self._core.subclusters.vats_of(row) if vat.done is None}
+            added, changed, promises = [], [], {}
             for name, spec in specs.items():
                 if name not in old.vats:
-                    added.append(name)
+                    promises[name] = self._core.state.new_promise(None)
+                    added.append((spec, promises[name]))
                 elif name not in living:
                     at_reload.append(f"vats.{name}, which was terminated")
                 elif _start_of(old.vats[name]) != _start_of(config.vats[name]):
-                    kref = self._core.state.new_promise(None)
-                    changed.append((living[name], spec, kref))
+                    promises[name] = self._core.state.new_promise(None)
+                    changed.append((living[name], spec, promises[name]))
                 else:
                     self._core.lifecycle.set_options(living[name], spec.options)
             gone = [vat for name, vat in living.items() if name not in config.vats]
             removed.extend(vat.name for vat in gone)
-            self._core.subclusters.update(row, data, [specs[name] for name in added], changed, gone)
-            for vat, _, kref in changed:
+            self._core.subclusters.update(row, data, added, changed, gone)
+            for name, kref in promises.items():
                 vref = self._core.lifecycle.keeper(HOST).to_vat(kref)
                 self._core.host_syscalls([syscalls.Subscribe(vref)])
-                results[vat.name] = self._endpoint.expect(kref)
+                results[name] = self._endpoint.expect(kref)
 
         await self._apply(change)
+        added: dict[str, LaunchError | None] = {}
         upgraded: dict[str, UpgradeError | None] = {}
         for name, promise in results.items():
             try:
                 await promise
+            except LaunchError as error:
+                added[name] = error
             except UpgradeError as error:
                 upgraded[name] = error
+            except DisconnectedError:
+                reason = f"vat {name} was terminated before its turn came"
+                if name in old.vats:
+                    upgraded[name] = UpgradeError(reason)
+                else:
+                    added[name] = LaunchError(reason)
             else:
-                upgraded[name] = None
-        return SubclusterUpdate(tuple(added), upgraded, tuple(removed), tuple(at_reload))
+                (upgraded if name in old.vats else added)[name] = None
+        return SubclusterUpdate(added, upgraded, tuple(removed), tuple(at_reload))
 
     async def restart(self, subcluster: str) -> None:
         def change() -> None:

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from ocap.config import ClusterConfig
 from ocap.host.refs import HostRef
-from ocap.protocol.errors import UpgradeError
+from ocap.protocol.errors import LaunchError, UpgradeError
 from ocap.protocol.refs import SubclusterId, VatId
 
 
@@ -59,14 +59,15 @@ class SubclusterUpdate:
     """What a new config changed.
 
     Attributes:
-        added: vats that were created; who needs them is given their roots by `kernel.root`.
-        upgraded: vats whose source or parameters changed, with what went wrong where that failed: these go
-            on as they were.
+        added: vats that are new in the config, by name, with what went wrong where one could not be created:
+            nothing of it remains. Who needs the others is given their roots by `kernel.root`.
+        upgraded: vats whose source, parameters, imports or endowments changed, by name, with what went wrong
+            where that failed: these go on as they were.
         removed: vats that were terminated.
         at_reload: parts of the config that only the next reload applies.
     """
 
-    added: tuple[str, ...]
+    added: Mapping[str, LaunchError | None]
     upgraded: Mapping[str, UpgradeError | None]
     removed: tuple[str, ...]
     at_reload: tuple[str, ...]

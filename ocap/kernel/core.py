@@ -364,7 +364,7 @@ class Core:
         number = self._cranks.begin()
         self.state.queue.pop()
         self.lifecycle.end_incarnation(row, "it was upgraded")
-        self.lifecycle.take_over(row, item.source, item.parameters)
+        self.lifecycle.take_over(row, item.source, item.parameters, item.options)
         state = row.state
         crank = self._start(number, item.cause, row, item)
         self.lifecycle.set_vat(row, "state", state)  # one that is suspended stays so

@@ -171,11 +171,11 @@ class Facets:
         return str(PurePath(first.source).parent / source)
 
     def created(self, vat: VatRow, result: Kref) -> None:
-        """Answer who asked for a vat that has been created."""
+        """Answer who asked for a vat that has been created; the host program needs no admin object."""
         assert vat.root is not None
-        admin = Named("Admin", self.make("admin", vat.id, vat.done))
-        promise = self._state.promises[result]
-        self._promises.settle(promise, False, write_body((Named(vat.name, vat.root), admin)))
+        root = Named(vat.name, vat.root)
+        made = root if vat.done is None else (root, Named("Admin", self.make("admin", vat.id, vat.done)))
+        self._promises.settle(self._state.promises[result], False, write_body(made))
 
     # ---- admin ----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from ocap.kernel.options import VatOptions
 from ocap.protocol.capdata import CapData
 from ocap.protocol.refs import Kref, VatId
 
@@ -43,7 +44,7 @@ class CreateVat:
 
 @frozen
 class UpgradeVat:
-    """A vat's next incarnation is to run other code, or get other parameters (None: those it has).
+    """A vat's next incarnation is to run other code, or get other parameters or options (None: those it has).
 
     `result` is for the number of that incarnation.
     """
@@ -53,6 +54,7 @@ class UpgradeVat:
     parameters: CapData | None
     result: Kref | None
     cause: int
+    options: VatOptions | None = None
 
 
 @frozen
@@ -88,6 +90,9 @@ def slots_of(item: Item) -> tuple[str, ...]:
             slots = data.slots
         case _:
             slots = ()
+    match item:
+        case UpgradeVat(options=VatOptions() as options):
+            slots += tuple([kref for _, kref in options.endowments])
     match item:
         case Send(result=str() as result) | CreateVat(result=str() as result):
             return (*slots, result)

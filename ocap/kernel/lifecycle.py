@@ -181,9 +181,13 @@ class Lifecycle:
             self._counts.decref(kref)
         self.set_vat(row, "options", options)
 
-    def take_over(self, row: VatRow, source: str, parameters: CapData | None) -> None:
-        """Other code, and other parameters unless those it has are to be kept."""
+    def take_over(
+        self, row: VatRow, source: str, parameters: CapData | None, options: VatOptions | None = None
+    ) -> None:
+        """Other code, and other parameters and options unless those it has are to be kept."""
         self.set_vat(row, "source", source)
+        if options is not None:
+            self.set_options(row, options)
         if parameters is not None:
             self._counts.incref_slots(parameters)
             self._counts.decref_slots(row.parameters)

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from ocap.kernel.bodies import Named, write_body
 from ocap.kernel.facets import Facets
-from ocap.kernel.items import CreateVat, Send, TerminateVat, UpgradeVat
+from ocap.kernel.items import CreateVat, Send, TerminateVat, UpgradeVat, slots_of
 from ocap.kernel.lifecycle import TERMINATED, Lifecycle, VatSpec
 from ocap.kernel.promises import Promises
 from ocap.kernel.refcounts import Refcounts
@@ -108,6 +108,9 @@ class Subclusters:
                     self.terminate(row)
                     continue
                 old = None if row.replaces is None else self._state.subclusters.get(row.replaces)
+                if row.replaces is not None and old is None:
+                    self.terminate(row)  # what it was to replace has ended, or was replaced by another
+                    continue
                 self._state.subclusters.edit(subcluster, row)
                 row.state = "running"
                 row.replaces = None
@@ -130,30 +133,29 @@ class Subclusters:
         self,
         row: SubclusterRow,
         config: CapData,
-        added: Sequence[VatSpec],
+        added: Sequence[tuple[VatSpec, Kref]],
         changed: Sequence[tuple[VatRow, VatSpec, Kref]],
         removed: Sequence[VatRow],
-    ) -> list[VatRow]:
+    ) -> None:
         """Take a new config over; what follows from it for vats is queued with it.
 
-        `changed` has vats with what they are to become, and the promise for how that went. Returns
-        the vats that were added.
+        `added` has vats to create and `changed` vats with what they are to become, each with the promise
+        for how that went.
         """
         cause, queue = self._promises.cause, self._state.queue
         self._counts.incref_slots(config)
         self._counts.decref_slots(row.config)
         self._state.subclusters.edit(row.id, row).config = config
-        made = [self._lifecycle.create(spec, row.id) for spec in added]
-        for new in made:
-            queue.push(CreateVat(new.id, cause))
-        for vat, spec, result in changed:
-            self._counts.incref_slots(spec.parameters)
+        for spec, result in added:
             self._counts.incref(result)
-            self._lifecycle.set_options(vat, spec.options)
-            queue.push(UpgradeVat(vat.id, spec.source, spec.parameters, result, cause))
+            queue.push(CreateVat(self._lifecycle.create(spec, row.id).id, cause, result))
+        for vat, spec, result in changed:
+            item = UpgradeVat(vat.id, spec.source, spec.parameters, result, cause, spec.options)
+            for kref in slots_of(item):
+                self._counts.incref(kref)
+            queue.push(item)
         for vat in removed:
             queue.push(TerminateVat(vat.id, "its subcluster's new config has it no more", cause))
-        return made
 
     def vats_of(self, row: SubclusterRow) -> list[VatRow]:
         """Its vats, those that are being cleaned up left out."""

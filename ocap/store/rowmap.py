@@ -126,24 +126,26 @@ def _queue_values(seq: int, row: QueueRow) -> Values:
 
 
 def _item_values(item: Item) -> Values:
-    """Kind, vat, target, method, body, slots, result, source, reason."""
+    """Kind, vat, target, method, body, slots, result, source, options, reason."""
     match item:
         case Send():
             args = (item.args.body, join(item.args.slots))
-            return "send", None, item.target, item.method, *args, item.result, None, None
+            return "send", None, item.target, item.method, *args, item.result, None, None, None
         case Notify():
             return "notify", item.vat, item.promise, *_NOTHING
         case CreateVat():
-            return "create", item.vat, *_NOTHING[:4], item.result, None, None
+            return "create", item.vat, *_NOTHING[:4], item.result, None, None, None
         case UpgradeVat():
-            return "upgrade", item.vat, None, None, *_maybe(item.parameters), item.result, item.source, None
+            options = None if item.options is None else _options_text(item.options)
+            body = _maybe(item.parameters)
+            return "upgrade", item.vat, None, None, *body, item.result, item.source, options, None
         case PingVat():
-            return "ping", item.vat, *_NOTHING[:4], item.result, None, None
+            return "ping", item.vat, *_NOTHING[:4], item.result, None, None, None
         case TerminateVat():
-            return "terminate", item.vat, None, None, *_maybe(item.detail), None, None, item.reason
+            return "terminate", item.vat, None, None, *_maybe(item.detail), None, None, None, item.reason
 
 
-_NOTHING = (None,) * 6
+_NOTHING = (None,) * 7
 
 
 def _maybe(data: CapData | None) -> Values:
@@ -156,7 +158,7 @@ def _queue_row(values: Values) -> QueueRow:
 
 def to_item(values: Values) -> Item:
     """The item of a whole row of `queue`."""
-    _, _, kind, cause, vat, target, method, body, slots, result, source, reason = values
+    _, _, kind, cause, vat, target, method, body, slots, result, source, options, reason = values
     match kind:
         case "send":
             return Send(target, method, CapData(body, split(slots)), result, cause)
@@ -165,7 +167,8 @@ def to_item(values: Values) -> Item:
         case "create":
             return CreateVat(vat, cause, result)
         case "upgrade":
-            return UpgradeVat(vat, source, _capdata(body, slots), result, cause)
+            brought = None if options is None else _to_options(options)
+            return UpgradeVat(vat, source, _capdata(body, slots), result, cause, brought)
         case "ping":
             return PingVat(vat, result, cause)
         case _:
@@ -229,7 +232,10 @@ MAPPINGS = {
         Mapping(
             "queue",
             ("seq",),
-            ("place", "kind", "cause", "vat", "target", "method", "body", "slots", "result", "source", "reason"),
+            (
+                *("place", "kind", "cause", "vat", "target", "method", "body", "slots", "result"),
+                *("source", "options", "reason"),
+            ),
             _queue_values,
             _queue_row,
         ),

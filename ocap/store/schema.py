@@ -24,6 +24,7 @@ CREATE TABLE queue (
     slots TEXT,
     result TEXT,
     source TEXT,                    -- upgrade
+    options TEXT,                   -- upgrade: those it brings, as JSON
     reason TEXT                     -- terminate
 ) STRICT;
 CREATE INDEX queue_by_place ON queue (place, seq);

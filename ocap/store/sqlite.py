@@ -45,6 +45,7 @@ _HOLDERS = (
     "SELECT kref FROM services",
     "SELECT kref FROM pins",
     "SELECT json_extract(e.value, '$[1]') FROM vats, json_each(options, '$.endowments') e",
+    "SELECT json_extract(e.value, '$[1]') FROM queue, json_each(options, '$.endowments') e",
     "SELECT config_slots FROM subclusters WHERE config_slots <> ''",
     "SELECT target FROM dead_letters",
     "SELECT slots FROM dead_letters WHERE slots <> ''",

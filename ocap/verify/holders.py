@@ -39,6 +39,7 @@ INSERT INTO temp.holding
     UNION ALL SELECT done, 'done', 1 FROM vats WHERE done IS NOT NULL
     UNION ALL SELECT done, 'facet', 1 FROM facets WHERE done IS NOT NULL
     UNION ALL SELECT json_extract(e.value, '$[1]'), 'endowment', 1 FROM vats, json_each(options, '$.endowments') e
+    UNION ALL SELECT json_extract(e.value, '$[1]'), 'endowment', 1 FROM queue, json_each(options, '$.endowments') e
     UNION ALL SELECT kref, 'service', 1 FROM services
     UNION ALL SELECT kref, 'pin', 1 FROM pins
     UNION ALL SELECT target, 'dead letter', 1 FROM dead_letters;

@@ -25,6 +25,7 @@ def items_are_whole(db: apsw.Connection) -> Iterator[Finding]:
             OR (kind <> 'send') <> (vat IS NOT NULL)
             OR (kind = 'terminate') <> (reason IS NOT NULL)
             OR (kind = 'upgrade') <> (source IS NOT NULL)
+            OR (kind <> 'upgrade' AND options IS NOT NULL)
             OR (kind = 'ping' AND result IS NULL)
             OR (kind IN ('notify', 'terminate') AND result IS NOT NULL)
             OR (kind = 'notify' AND target NOT GLOB 'kp*')
