@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cases import CASES, STORES, Case, WrongResultError
+from benchmarks.drop import drop
 from benchmarks.layers import LAYERS, layer_of
+from benchmarks.vats.gatherer import MANY
 from ocap import Kernel, VatConfig
+from vats.reaping import REAP_BUDGET
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -155,3 +158,10 @@ def test_a_failed_case_is_no_result(tmp_path: Path) -> None:
 )
 def test_layer_of_a_place(layer: str | None, place: str) -> None:
     assert layer == layer_of(place)
+
+
+@pytest.mark.slow
+async def test_all_that_is_dropped_is_collected_of_itself(tmp_path: Path) -> None:
+    """A small run of `python -m benchmarks.drop`, which raises if anything is left or `verify` finds fault."""
+    phases = await drop(10 * MANY, "heap", tmp_path / "kernel.db")
+    assert phases[-1].cranks > 10 * MANY // REAP_BUDGET

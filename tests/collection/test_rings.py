@@ -253,6 +253,14 @@ class Root(Exo):
                 self.held.resolve(None)
                 self.held = None
 
+    async def know_by_itself(self) -> None:
+        """A weak store that lives, with a value that leads to its own key."""
+        known: WeakMapStore[Any, Any] = WeakMapStore(durable=True)
+        self.baggage["known"] = known
+        link = DurableLink()
+        known[link] = [link]
+        known[DurableLink()] = []
+
     async def is_whole(self, hold: str) -> bool:
         match hold:
             case "baggage":
@@ -419,3 +427,10 @@ def test_rings_of_very_many_are_deleted_in_slices(live: Live) -> None:
     live.collect(cycles=True)
     assert [key for key in rows(live) if key[0] == "s"] == []
     assert live.vats[VatId(live.id_of("a"))].slots.has_suspects is False
+
+
+def test_a_value_that_leads_to_its_own_key_keeps_it(live: Live) -> None:
+    """Documented: a weak store keeps its values, whatever becomes of the keys."""
+    live.ask("a", "know_by_itself")
+    live.collect(cycles=True)
+    assert len([key for key in rows(live) if key[0] == "s"]) == 1
