@@ -54,6 +54,9 @@ VAT_ADMIN = "vat_admin"
 
 UNSET: Any = object()
 
+NO_OBJECT = "ko0"
+"""Stands for the root of a vat that has gone: whatever is sent to it rejects."""
+
 
 class Control:
     """Changes from outside.
@@ -116,8 +119,8 @@ class Control:
         for vat in self._core.subclusters.vats_of(row):
             of_config = vat.name in config.vats and vat.name not in vats and vat.done is None
             vats[vat.name if of_config else vat.id] = self.vat(vat)
-        root = self._core.state.vats[row.bootstrap].root
-        assert root is not None
+        first = self._core.state.vats.get(row.bootstrap)
+        root = NO_OBJECT if first is None or first.root is None else first.root
         result = self._core.state.promises[row.result].data
         assert result is not None
         value = self._endpoint.decoder.decode(result)
@@ -185,8 +188,9 @@ class Control:
         """The services that a subcluster may have: those provided, and the roots of system subclusters."""
         known: dict[str, Kref | None] = {VAT_ADMIN: None}
         for row in self.rows():
-            if row.is_system:
-                known[row.name] = self._core.state.vats[row.bootstrap].root
+            first = self._core.state.vats.get(row.bootstrap)
+            if row.is_system and first is not None:
+                known[row.name] = first.root
         for name, service in self._services.by_name.items():
             if is_system or not service.system_only:
                 known[name] = service.kref
@@ -218,7 +222,7 @@ class Control:
     def _check_alive(self, references: list[Any]) -> None:
         for reference in references:
             if self._core.state.objects.get(reference.kref) is None:
-                raise ObjectGoneError(f"{reference!r} is gone: its vat was terminated")
+                raise ObjectGoneError(f"{reference!r} is gone: its vat was terminated, or nobody held it")
 
     async def reload(self, subcluster: str) -> Subcluster:
         row = self.find(subcluster)

@@ -89,7 +89,7 @@ class Endpoint:
         """The host's name for a reference or pending promise; inside a change only."""
         kref = thing.kref
         if isinstance(thing, HostRef) and self.core.state.objects.get(kref) is None:
-            raise ObjectGoneError(f"{thing!r} is gone: its vat was terminated")
+            raise ObjectGoneError(f"{thing!r} is gone: its vat was terminated, or nobody held it")
         return self.core.lifecycle.keeper(HOST).to_vat(kref)
 
     # ---- sending ------------------------------------------------------------------------------

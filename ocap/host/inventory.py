@@ -40,7 +40,7 @@ class Subcluster:
     """A launched subcluster.
 
     Attributes:
-        root: the root of the bootstrap vat.
+        root: the root of the bootstrap vat; once that vat has gone, what is sent to it rejects.
         result: what `bootstrap` returned.
         vats: by name.
     """

@@ -1,0 +1,395 @@
+"""Update, reload, restart and termination of subclusters, each with a config of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from attrs import evolve
+
+from ocap import (
+    ClusterConfig,
+    ConfigError,
+    DisconnectedError,
+    E,
+    Kernel,
+    KernelClosedError,
+    LaunchError,
+    ObjectGoneError,
+    SubclusterNotFoundError,
+    UpgradeError,
+    VatConfig,
+    VatTerminatedError,
+)
+from ocap.kernel.items import TerminateVat
+from ocap.protocol.refs import VatId
+from tests.lifecycle.clusters import change, counters, edit, ids, states, variant, without
+from tests.stores import rows_of
+
+BROKEN = ("def build_root_object", "raise RuntimeError('broken')\n\n\ndef build_root_object")
+
+
+async def test_many_subclusters_each_with_its_own_vats(path: Path, source: Path) -> None:
+    async with Kernel(path, durability="process") as kernel:
+        one = await kernel.launch_subcluster(counters(source, "ab"))
+        two = await kernel.launch_subcluster(counters(source, "abc"))
+        alone = await kernel.launch_subcluster(counters(source, "a"))
+        assert [one.id, two.id, alone.id] == [it.id for it in kernel.get_subclusters()]
+        assert [{"a": "v1", "b": "v2"}, {"a": "v3", "b": "v4", "c": "v5"}, {"a": "v6"}] == [
+            ids(it) for it in kernel.get_subclusters()
+        ]
+        await kernel.terminate_subcluster(two.id)
+        assert [one.id, alone.id] == [it.id for it in kernel.get_subclusters()]
+        assert {"v1", "v2", "v6"} == set(states(kernel))
+        assert await E(one.root).ask("b", "count") == [1, 1]
+        assert await E(alone.root).count() == [1, 1]
+        with pytest.raises(DisconnectedError):
+            await E(two.root).count()
+
+
+class TestRestart:
+    async def test_the_same_ids_and_durable_state_with_new_heaps(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source, "ab"))
+            assert await E(made.root).count() == [1, 1]
+            assert await E(made.root).ask("b", "count") == [1, 1]
+            edit(source, '"one"', '"two"')
+            await kernel.restart_subcluster(made.id)
+            assert ids(kernel.get_subcluster(made.id)) == ids(made)
+            assert await E(made.root).count() == [1, 2]
+            assert await E(made.root).ask("b", "count") == [1, 2]
+            assert await E(made.root).ask("b", "get_version") == "two"
+            assert [1, 1] == [vat.incarnation for vat in kernel.get_vats()]
+
+    async def test_bootstrap_is_not_called_again(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source))
+            edit(source, 'return "ready"', 'return "again"')
+            await kernel.restart_subcluster(made.id)
+            await kernel.ping_vat("v1")
+            assert kernel.get_subcluster(made.id).result == "ready"
+
+    async def test_who_waits_is_told_and_vats_of_others_go_on(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source))
+            other = await kernel.launch_subcluster(counters(source))
+            answer, elsewhere = E(made.root).wait(), E(other.root).count()
+            await kernel.idle()
+            await kernel.restart_subcluster(made.id)
+            with pytest.raises(DisconnectedError, match="incarnation 0 of v1 ended: it was restarted"):
+                await answer
+            assert await elsewhere == [1, 1]
+            assert await E(other.root).count() == [2, 2]
+
+
+class TestReload:
+    async def test_a_clean_slate_under_a_new_id(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            old = await kernel.launch_subcluster(counters(source, "ab", parameters={"x": 1}))
+            assert await E(old.root).count() == [1, 1]
+            new = await kernel.reload_subcluster(old.id)
+            assert (new.id, new.name, new.config, new.result) == ("s2", old.name, old.config, "ready")
+            assert set(ids(old).values()).isdisjoint(ids(new).values())
+            assert await E(new.root).count() == [1, 1]
+            assert await E(new.root).get_parameters() == {"x": 1}
+            assert [new.id] == [it.id for it in kernel.get_subclusters()]
+            with pytest.raises(VatTerminatedError):
+                await E(old.root).count()
+            with pytest.raises(SubclusterNotFoundError):
+                await kernel.reload_subcluster(old.id)
+
+    async def test_vats_that_were_terminated_are_there_again(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            old = await kernel.launch_subcluster(counters(source, "abc"))
+            await kernel.terminate_vat(old.vats["a"].id)  # the one that is bootstrapped
+            await kernel.terminate_vat(old.vats["b"].id)
+            await kernel.idle()
+            now = kernel.get_subcluster(old.id)
+            assert ({"c"}, "ready", [now]) == (set(now.vats), now.result, kernel.get_subclusters())
+            with pytest.raises(ObjectGoneError):
+                await E(now.root).count()
+            new = await kernel.reload_subcluster(old.id)
+            assert {"a": "v4", "b": "v5", "c": "v6"} == ids(new)
+            assert await E(new.root).ask("b", "count") == [1, 1]
+
+    async def test_vats_it_created_itself_are_not(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            old = await kernel.launch_subcluster(counters(source, services=["vat_admin"]))
+            await E(old.root).create("counter.py", name="a")
+            assert 2 == len(kernel.get_vats())
+            new = await kernel.reload_subcluster(old.id)
+            assert {"a"} == set(new.vats)
+            assert 1 == len(kernel.get_vats())
+            await E(new.root).create("counter.py")  # the power is there again, for the new one
+
+    async def test_references_in_its_parameters_are_the_same(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            friend = (await kernel.launch_subcluster(counters(source))).root
+            old = await kernel.launch_subcluster(counters(source, parameters={"friend": friend}))
+            new = await kernel.reload_subcluster(old.id)
+            assert (await E(new.root).get_parameters())["friend"] is friend
+
+    @pytest.mark.parametrize("failure", ["code", "bootstrap", "source"])
+    async def test_one_that_fails_leaves_the_old_one_running(self, path: Path, source: Path, failure: str) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            old = await kernel.launch_subcluster(counters(source, "ab"))
+            waiting = E(old.root).wait_durably()
+            assert await E(old.root).count() == [1, 1]
+            await kernel.idle()
+            before = rows_of(path)
+            if failure == "code":
+                edit(source, *BROKEN)
+            elif failure == "bootstrap":
+                edit(source, 'return "ready"', "raise ValueError('not today')")
+            else:
+                source.unlink()
+            expected = ConfigError if failure == "source" else LaunchError
+            with pytest.raises(
+                expected, match={"code": "broken", "bootstrap": "not today", "source": "no such file"}[failure]
+            ):
+                await kernel.reload_subcluster(old.id)
+            await kernel.idle()
+            assert rows_of(path) == before
+            assert await E(old.root).count() == [2, 2]
+            await E(old.root).settle("still here")
+            assert await waiting == "still here"
+
+    async def test_both_are_there_until_the_new_ones_bootstrap_has_answered(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            old = await kernel.launch_subcluster(counters(source))
+            edit(source, 'return "ready"', "await make_promise_kit().promise")
+            with trio.move_on_after(0.1) as scope:
+                await kernel.reload_subcluster(old.id)
+            assert scope.cancelled_caught
+            assert await E(old.root).count() == [1, 1]
+            await kernel.idle()
+            assert [old.id] == [it.id for it in kernel.get_subclusters()]
+            assert {"v1"} == set(states(kernel))
+
+    async def test_of_two_at_once_one_finds_nothing_to_replace(self, path: Path, source: Path) -> None:
+        outcomes: list[str] = []
+        async with Kernel(path, durability="process") as kernel:
+            old = await kernel.launch_subcluster(counters(source))
+
+            async def reload() -> None:
+                try:
+                    outcomes.append((await kernel.reload_subcluster(old.id)).id)
+                except SubclusterNotFoundError:
+                    outcomes.append("not found")
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(reload)
+                nursery.start_soon(reload)
+            assert ["not found", "s2"] == sorted(outcomes)
+            assert ["s2"] == [it.id for it in kernel.get_subclusters()]
+            await kernel.idle()
+            assert 1 == len(kernel.get_vats())
+
+    async def test_one_whose_subcluster_is_terminated_meanwhile_leaves_nothing(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            old = await kernel.launch_subcluster(counters(source))
+            await kernel.idle()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(kernel.terminate_subcluster, old.id)
+                with pytest.raises(SubclusterNotFoundError):
+                    await kernel.reload_subcluster(old.id)
+            await kernel.idle()
+            assert ([], []) == (kernel.get_subclusters(), kernel.get_vats())
+
+
+class TestUpdate:
+    async def test_it_says_what_it_did(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source, "abcd"))
+            config = change(without(made.config, "b"), "c", source=str(variant(source, "two")))
+            config = change(change(config, "d", fault_limit=7), "e", parameters={"new": True})
+            done = await kernel.update_subcluster(made.id, config)
+            assert ({"e": None}, {"c": None}, ("b",), ()) == (done.added, done.upgraded, done.removed, done.at_reload)
+            await kernel.idle()
+            now = kernel.get_subcluster(made.id)
+            assert {"a": "v1", "c": "v3", "d": "v4", "e": "v5"} == ids(now)
+            assert [0, 1, 0, 0] == [now.vats[name].incarnation for name in "acde"]
+            assert await E(made.root).ask("c", "get_version") == "two"
+            assert await E(kernel.root("v5")).get_parameters() == {"new": True}
+            assert now.config == evolve(config, vats=now.config.vats)
+
+    async def test_nothing_changed_does_nothing(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source, "ab"))
+            await kernel.idle()
+            before = rows_of(path)
+            done = await kernel.update_subcluster(made.id, made.config)
+            await kernel.idle()
+            assert ({}, {}, (), ()) == (done.added, done.upgraded, done.removed, done.at_reload)
+            assert rows_of(path) == before
+
+    @pytest.mark.parametrize(
+        "fields",
+        [{"parameters": {"color": "blue"}}, {"imports": ("math",)}, {"endowments": ("bell",)}],
+        ids=["parameters", "imports", "endowments"],
+    )
+    async def test_what_a_vat_is_built_from_upgrades_it(self, path: Path, source: Path, fields: object) -> None:
+        assert isinstance(fields, dict)
+        kernel = Kernel(path, durability="process")
+        kernel.provide("bell", Bell())
+        async with kernel:
+            made = await kernel.launch_subcluster(counters(source, "ab"))
+            done = await kernel.update_subcluster(made.id, change(made.config, "b", **fields))
+            assert {"b": None} == done.upgraded
+            assert [0, 1] == [kernel.get_vat(vat).incarnation for vat in ("v1", "v2")]
+
+    async def test_other_options_are_set_at_once(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source))
+            await kernel.update_subcluster(made.id, change(made.config, "a", on_fault="terminate", fault_limit=1))
+            with pytest.raises(DisconnectedError):
+                await E(made.root).break_down()
+            await kernel.idle()
+            assert [] == kernel.get_vats()
+            assert {} == kernel.get_subcluster(made.id).vats
+
+    async def test_bootstrap_and_services_wait_for_the_next_reload(self, path: Path, source: Path) -> None:
+        kernel = Kernel(path, durability="process")
+        kernel.provide("bell", Bell())
+        async with kernel:
+            made = await kernel.launch_subcluster(counters(source, "ab"))
+            done = await kernel.update_subcluster(made.id, evolve(made.config, bootstrap="b", services=["bell"]))
+            assert ("bootstrap", "services") == done.at_reload
+            assert kernel.get_subcluster(made.id).root is made.root
+            new = await kernel.reload_subcluster(made.id)
+            assert await E(new.root).ask("bell", "ring") == "ding"
+            assert new.root is kernel.root(new.vats["b"].id)
+
+    async def test_a_vat_that_was_terminated_waits_for_the_next_reload(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source, "ab"))
+            await kernel.terminate_vat("v2")
+            await kernel.idle()
+            done = await kernel.update_subcluster(made.id, change(made.config, "b", parameters={"x": 1}))
+            assert ({}, {}, ("vats.b, which was terminated",)) == (done.added, done.upgraded, done.at_reload)
+            new = await kernel.reload_subcluster(made.id)
+            assert await E(new.root).ask("b", "get_parameters") == {"x": 1}
+
+    async def test_a_dynamic_vat_of_the_same_name_is_not_meant(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source, "ab", services=["vat_admin"]))
+            await E(made.root).create("counter.py", name="b", parameters={"dynamic": True})
+            await kernel.terminate_vat("v2")
+            await kernel.idle()
+            assert {"a": "v1", "v3": "v3"} == ids(kernel.get_subcluster(made.id))
+            done = await kernel.update_subcluster(made.id, change(made.config, "b", parameters={"x": 1}))
+            assert ({}, ("vats.b, which was terminated",)) == (done.upgraded, done.at_reload)
+            done = await kernel.update_subcluster(made.id, without(made.config, "b"))
+            await kernel.idle()
+            assert {"v1", "v3"} == set(states(kernel))
+
+    async def test_an_upgrade_that_fails_is_told_and_the_vat_goes_on_as_it_was(self, path: Path, source: Path) -> None:
+        kernel = Kernel(path, durability="process")
+        kernel.provide("bell", Bell())
+        bad = variant(source, "bad", *BROKEN)
+        async with kernel:
+            made = await kernel.launch_subcluster(counters(source, "ab"))
+            assert await E(made.root).ask("b", "count") == [1, 1]
+            config = change(made.config, "b", source=str(bad), parameters={"x": 1}, endowments=("bell",), fault_limit=9)
+            done = await kernel.update_subcluster(made.id, change(config, "a", parameters={"y": 2}))
+            error = done.upgraded["b"]
+            assert isinstance(error, UpgradeError)
+            assert (None, True) == (done.upgraded["a"], "broken" in str(error))
+            assert await E(made.root).ask("b", "count") == [2, 2]
+            await kernel.restart_vat("v2")
+            assert await E(made.root).ask("b", "get_parameters") == {}
+            assert await E(made.root).ask("b", "endowments") == []
+            assert kernel.get_vat("v2").source == str(source)
+
+    async def test_a_vat_that_cannot_be_created_is_told_and_leaves_nothing(self, path: Path, source: Path) -> None:
+        bad = variant(source, "bad", *BROKEN)
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source))
+            config = change(change(made.config, "bad", source=str(bad)), "good", parameters={"x": 1})
+            done = await kernel.update_subcluster(made.id, config)
+            error = done.added["bad"]
+            assert isinstance(error, LaunchError)
+            assert (None, True) == (done.added["good"], "broken" in str(error))
+            assert {"a", "good"} == set(kernel.get_subcluster(made.id).vats)
+            with pytest.raises(LaunchError):
+                await kernel.reload_subcluster(made.id)
+
+    @pytest.mark.parametrize(
+        ("config", "text"),
+        [
+            (ClusterConfig("x", {"a": VatConfig("nowhere.py")}), "bootstrap: there is no vat 'x'"),
+            (ClusterConfig("a", {"a": VatConfig("nowhere.py")}), "vats.a.source: nowhere.py: no such file"),
+            (ClusterConfig("a", {}), "vats: at least one vat is needed"),
+            ("config.toml", "expected a ClusterConfig, not str"),
+        ],
+    )
+    async def test_a_wrong_config_changes_nothing(
+        self, path: Path, source: Path, config: ClusterConfig, text: str
+    ) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source))
+            await kernel.idle()
+            before = rows_of(path)
+            with pytest.raises(ConfigError, match=text):
+                await kernel.update_subcluster(made.id, config)
+            assert rows_of(path) == before
+
+    async def test_a_reference_that_is_gone_changes_nothing(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source))
+            friend = await kernel.launch_subcluster(counters(source))
+            scrap = await E(friend.root).get_scrap()
+            await kernel.terminate_subcluster(friend.id)
+            del friend
+            await kernel.idle()
+            try:
+                done = await kernel.update_subcluster(made.id, change(made.config, "a", parameters={"x": scrap}))
+            except ObjectGoneError:
+                assert kernel.get_subcluster(made.id).config == made.config
+            else:  # while the host holds it, an object without an owner can be passed on
+                assert {"a": None} == done.upgraded
+
+    async def test_a_vat_of_it_that_is_terminated_meanwhile_is_told(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source, "ab"))
+            core = kernel._core
+            end = TerminateVat(VatId("v2"), "enough", 0)
+            kernel._scheduler.submit(lambda: core.between_cranks(lambda: core.state.queue.push(end)))
+            done = await kernel.update_subcluster(made.id, change(made.config, "b", parameters={"x": 1}))
+            assert {"vat b was terminated before its turn came"} == {str(error) for error in done.upgraded.values()}
+
+
+class Bell:
+    async def ring(self) -> str:
+        return "ding"
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("name", ["s9", "", "v1", "s2"])
+    async def test_one_that_is_not_there(self, path: Path, source: Path, name: str) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source))
+            gone = await kernel.launch_subcluster(counters(source))
+            await kernel.terminate_subcluster(gone.id)
+            await kernel.idle()
+            before = rows_of(path)
+            for operate in (kernel.restart_subcluster, kernel.reload_subcluster, kernel.terminate_subcluster):
+                with pytest.raises(SubclusterNotFoundError, match=f"there is no subcluster {name}"):
+                    await operate(name)
+            with pytest.raises(SubclusterNotFoundError, match=f"there is no subcluster {name}"):
+                await kernel.update_subcluster(name, made.config)
+            with pytest.raises(SubclusterNotFoundError, match=f"there is no subcluster {name}"):
+                kernel.get_subcluster(name)
+            assert rows_of(path) == before
+
+    async def test_a_kernel_that_does_not_run(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source))
+        for again in (kernel, Kernel(path, durability="process")):
+            for operate in (again.restart_subcluster, again.reload_subcluster, again.terminate_subcluster):
+                with pytest.raises(KernelClosedError):
+                    await operate(made.id)
+            with pytest.raises(KernelClosedError):
+                await again.update_subcluster(made.id, made.config)
+            again.close()
