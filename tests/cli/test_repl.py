@@ -169,6 +169,7 @@ def test_ctrl_c_gives_up_what_is_awaited_and_only_that(terminal: pexpect.spawn[s
     terminal.expect_exact("1 +")
     terminal.sendintr()  # gives up the line
     say(terminal, "6 * 8", "48")
+    terminal.expect_exact(">>>")  # before that, the key is the terminal's business
     terminal.sendeof()
     terminal.expect(pexpect.EOF)
     terminal.close()
