@@ -83,14 +83,28 @@ def load_toml(path: str | os.PathLike[str]) -> dict[str, ClusterConfig]:
         raise ConfigError(str(path), _os_reason(error)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
+    return parse_toml(text, path.parent, str(path))
+
+
+def parse_toml(text: str, folder: str | os.PathLike[str], name: str) -> dict[str, ClusterConfig]:
+    """The subclusters of a text in TOML, by name.
+
+    Args:
+        text: as the file of `load_toml`.
+        folder: what relative sources are relative to.
+        name: what errors call the text.
+
+    Raises:
+        ConfigError: as `load_toml`.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(path), f"not valid TOML: {error}") from error
+        raise ConfigError(name, f"not valid TOML: {error}") from error
     try:
-        return _clusters(document, path.parent)
+        return _clusters(document, Path(folder))
     except ConfigError as error:
-        raise ConfigError(str(path), str(error)) from None
+        raise ConfigError(name, str(error)) from None
 
 
 def _clusters(document: dict[str, Any], folder: Path) -> dict[str, ClusterConfig]:

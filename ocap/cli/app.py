@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 import cyclopts
 from cyclopts import App, Parameter
 
+from ocap.cli import control
 from ocap.cli.inspect import collect, explain
 from ocap.cli.log import draw, explain_crank, show_log
 from ocap.cli.repl import prompt_in
 from ocap.cli.run import load_configs, run_clusters
-from ocap.cli.upgrade import check as check_code
 from ocap.cli.verify import verify_file
 from ocap.legible import safe_text
 from ocap.log.selection import Selection, parse_cranks, parse_time
@@ -248,35 +248,8 @@ def gc(
     return collect(file, cycles=cycles, as_json=json)
 
 
-@app.command
-def upgrade(
-    file: Annotated[Path, Parameter(name="FILE")],
-    vat: Annotated[str, Parameter(name="VAT")],
-    source: Annotated[str, Parameter(name="SOURCE")],
-    /,
-    *,
-    check: Annotated[bool, Parameter(negative="")],  # noqa: ARG001 - said, so that nobody takes this for the upgrade
-    json: Annotated[bool, Parameter(negative="")] = False,
-) -> int:
-    """Say whether new code can take over what a vat has stored; changes nothing.
-
-    The code is run, as if the vat were started with it, and every stored object is looked at. Exits with 0 if all
-    is well, 1 with a line for each kind of what is not.
-
-    Parameters
-    ----------
-    file
-        The database file, in use or not.
-    vat
-        The id of the vat, or its name.
-    source
-        The new code: a Python file, or a dotted module path.
-    check
-        Only look. It must be given.
-    json
-        Print one line of JSON, {"misfits": [...]}.
-    """
-    return check_code(file, vat, source, as_json=json)
+control.register(app)
+app.register_install_completion_command()
 
 
 def run_app(arguments: list[str]) -> int:
@@ -306,6 +279,8 @@ def _exit_code(error: BaseException) -> int:
             return _exit_code(error.exceptions[0])  # a task group's; the first says what began it
         case cyclopts.CycloptsError():
             return _fail(f"{error} (see: ocap --help)")
+        case control.NegativeAnswerError():
+            return _fail(str(error), 1)
         case OcapError():
             return _fail(str(error))
         case BrokenPipeError():
@@ -325,6 +300,6 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(reason: str) -> int:
+def _fail(reason: str, code: int = 2) -> int:
     print(f"ocap: {safe_text(' '.join(reason.split()))}", file=sys.stderr)
-    return 2
+    return code

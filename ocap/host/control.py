@@ -167,7 +167,7 @@ class Control:
     def _spec(
         self, config: ClusterConfig, is_system: bool, replaces: SubclusterRow | None
     ) -> tuple[LaunchSpec, list[Any]]:
-        known = self._known(is_system)
+        known = self.known(is_system)
         config = check_config(config, known)
         references: list[Any] = []
         vats = tuple(self._vat_spec(name, vat, known, references) for name, vat in config.vats.items())
@@ -184,7 +184,7 @@ class Control:
         )
         return spec, references
 
-    def _known(self, is_system: bool) -> dict[str, Kref | None]:
+    def known(self, is_system: bool) -> dict[str, Kref | None]:
         """The services that a subcluster may have: those provided, and the roots of system subclusters."""
         known: dict[str, Kref | None] = {VAT_ADMIN: None}
         for row in self.rows():
@@ -230,7 +230,7 @@ class Control:
 
     async def update(self, subcluster: str, config: ClusterConfig) -> SubclusterUpdate:
         row = self.find(subcluster)
-        known, old = self._known(row.is_system), self.config_of(row)
+        known, old = self.known(row.is_system), self.config_of(row)
         config = check_config(config, known)
         references: list[Any] = []
         specs = {name: self._vat_spec(name, vat, known, references) for name, vat in config.vats.items()}
@@ -251,7 +251,7 @@ class Control:
                     added.append((spec, promises[name]))
                 elif name not in living:
                     at_reload.append(f"vats.{name}, which was terminated")
-                elif _start_of(old.vats[name]) != _start_of(config.vats[name]):
+                elif start_of(old.vats[name]) != start_of(config.vats[name]):
                     promises[name] = self._core.state.new_promise(None)
                     changed.append((living[name], spec, promises[name]))
                 else:
@@ -301,7 +301,7 @@ class Control:
             if name not in declared:
                 await self.terminate(row.id)
         for name, config in declared.items():
-            known = self._known(is_system=True)
+            known = self.known(is_system=True)
             checked = check_config(ClusterConfig(config.bootstrap, config.vats, config.services, name), known)
             if name not in found:
                 await self.launch(checked, is_system=True)
@@ -442,7 +442,7 @@ class Control:
         await self._apply(change)
 
 
-def _start_of(vat: VatConfig) -> tuple[Any, ...]:
+def start_of(vat: VatConfig) -> tuple[Any, ...]:
     """What a running vat can only be given by building its next incarnation."""
     return vat.source, dict(vat.parameters), vat.imports, tuple(vat.endowments)
 

@@ -234,6 +234,11 @@ class Kernel:
             raise KernelClosedError("provide services before entering the kernel")
         self._core.between_cranks(lambda: self._services.provide(name, thing, system_only=system_only))
 
+    def service_names(self) -> list[str]:
+        """The services that a config may ask for, by name."""
+        self._check_open()
+        return sorted(self._control.known(is_system=False))
+
     # ---- subclusters --------------------------------------------------------------------------
 
     async def launch_subcluster(self, config: ClusterConfig) -> Subcluster:

@@ -57,23 +57,23 @@ def db(folder: Path) -> Iterator[Path]:
 
 
 def test_code_that_fits_is_0_and_code_that_does_not_is_1(db: Path, folder: Path) -> None:
-    done = ocap("upgrade", "--check", db, "v1", folder / "a.py")
+    done = ocap("upgrade", "--check", "--db", db, "v1", folder / "a.py")
     assert (0, "the code can take over\n", "") == (done.returncode, done.stdout, done.stderr)
-    done = ocap("upgrade", "--check", db, "a", folder / "changed.py")
+    done = ocap("upgrade", "--check", "--db", db, "a", folder / "changed.py")
     text = "Note (1 stored, such as o+d10/1): stored objects are of class Note, which this vat no longer defines"
     assert done.stdout.startswith(text)
     assert (1, "") == (done.returncode, done.stderr)
 
 
 def test_json_is_one_line(db: Path, folder: Path) -> None:
-    done = ocap("upgrade", "--check", db, "v2", folder / "changed.py", "--json")
+    done = ocap("upgrade", "--check", "--db", db, "v2", folder / "changed.py", "--json")
     (misfit,) = json.loads(done.stdout)["misfits"]
     assert ("Note", 1, "o+d10/1") == (misfit["kind"], misfit["count"], misfit["example"])
-    assert json.loads(ocap("upgrade", "--check", db, "v2", folder / "a.py", "--json").stdout) == {"misfits": []}
+    assert json.loads(ocap("upgrade", "--check", "--db", db, "v2", folder / "a.py", "--json").stdout) == {"misfits": []}
 
 
 def test_missing_code_is_told_with_its_place(db: Path, folder: Path) -> None:
-    done = ocap("upgrade", "--check", db, "v1", folder / "nothing.py")
+    done = ocap("upgrade", "--check", "--db", db, "v1", folder / "nothing.py")
     assert (1, "") == (done.returncode, done.stderr)
     assert "nothing.py: No such file or directory" in done.stdout
 
@@ -81,11 +81,11 @@ def test_missing_code_is_told_with_its_place(db: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("upgrade", "--check", "no.db", "v1", "a.py"), "no.db: there is no such file"),
-        (("upgrade", "--check", "a.py", "v1", "a.py"), "a.py: "),
-        (("upgrade", "--check", "k.db", "v9", "a.py"), "there is no vat v9"),
-        (("upgrade", "k.db", "v1", "a.py"), "--check"),
-        (("upgrade", "--check", "k.db", "v1"), "SOURCE"),
+        (("upgrade", "--check", "--db", "no.db", "v1", "a.py"), "no.db: there is no such file"),
+        (("upgrade", "--check", "--db", "a.py", "v1", "a.py"), "a.py: "),
+        (("upgrade", "--check", "--db", "k.db", "v9", "a.py"), "there is no vat v9"),
+        (("upgrade", "v1", "a.py"), "no daemon is running"),
+        (("upgrade", "--check", "--db", "k.db", "v1"), "SOURCE"),
     ],
 )
 def test_bad_input_is_one_line_and_2(db: Path, folder: Path, arguments: tuple[str, ...], text: str) -> None:

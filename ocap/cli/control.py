@@ -1,0 +1,519 @@
+"""The commands that start a daemon, ask it, and stop it."""
+
+from __future__ import annotations
+
+import json as json_text
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import trio
+from cyclopts import App, Parameter
+
+from ocap.cli import tables
+from ocap.cli.upgrade import check as check_code
+from ocap.daemon.client import find_socket, open_client
+from ocap.daemon.place import NotRunningError
+from ocap.daemon.process import Options, run_daemon
+from ocap.daemon.protocol import RequestFailedError
+from ocap.daemon.starting import start as start_daemon
+from ocap.daemon.starting import stop as stop_daemon
+from ocap.legible import as_text, safe_text
+from ocap.log.writing import Retention, parse_retention
+from ocap.protocol.errors import ConfigError
+
+Flag = Annotated[bool, Parameter(negative="")]
+Database = Annotated[Path | None, Parameter(name="--db")]
+
+IS_NOT = frozenset({"LaunchError", "UpgradeError", "SendFailedError", "VatSuspendedError", "DisconnectedError"})
+"""Failures of what was asked about, and not of the command: exit code 1."""
+
+
+def start(
+    cluster: Annotated[Path | None, Parameter(name="CLUSTER.toml")] = None,
+    /,
+    *,
+    db: Path,
+    log_json: Path | None = None,
+    log_keep_size: str | None = None,
+    log_keep_days: float | None = None,
+    daemon_log: Path | None = None,
+    foreground: Flag = False,
+    json: Flag = False,
+) -> int:
+    """Run a kernel as a daemon: launch or resume the subclusters of a file, and those of the database.
+
+    Prints what each bootstrap returned, as `run` does, and leaves the daemon running. It can be used by its user
+    alone, over a socket in a private folder. Exits with 1 if a launch failed; the daemon runs even so.
+
+    Parameters
+    ----------
+    cluster
+        The TOML file that describes the subclusters. Without it, those of the database are resumed.
+    db
+        The database file; made if it does not exist.
+    log_json
+        Append the message traffic to this file as JSON lines.
+    log_keep_size
+        Keep no more than so much of that file, such as 500M; older parts of it are removed.
+    log_keep_days
+        Keep that file's lines for so many days; older parts of it are removed.
+    daemon_log
+        Where the daemon writes what becomes of it; FILE.log beside the database by default.
+    foreground
+        Do not leave: run in this process, for service managers.
+    json
+        Print one line of JSON, {"launched": {NAME: RESULT}, "failed": {NAME: REASON}}.
+    """
+    if log_json is None and parse_retention(log_keep_size, log_keep_days) != Retention():
+        raise ConfigError("--log-keep-size, --log-keep-days", "there is nothing to keep without --log-json FILE")
+    options = Options(
+        str(db.absolute()),
+        str(Path.cwd() if cluster is None else cluster.absolute().parent),
+        str((daemon_log or db.with_name(f"{db.name}.log")).absolute()),
+        None if cluster is None else str(cluster),
+        None if log_json is None else str(log_json.absolute()),
+        log_keep_size,
+        log_keep_days,
+    )
+    told = _Told(as_json=json)
+    if foreground:
+        return run_daemon(options, told.report)
+    for kind, value in start_daemon(options):
+        told.report(kind, value)
+    return 1 if told.failed else 0
+
+
+class _Told:
+    """What `start` prints."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._launched: dict[str, Any] = {}
+        self.failed: dict[str, str] = {}
+
+    def report(self, kind: str, value: Any) -> None:
+        match kind, value:
+            case "launched", [name, result]:
+                self._launched[name] = result
+                if not self._as_json:
+                    print(f"{safe_text(name)}: {as_text(result)}", flush=True)
+            case "failed", [name, reason]:
+                self.failed[name] = reason
+                print(f"ocap: {safe_text(name)}: {safe_text(' '.join(reason.split()))}", file=sys.stderr)
+            case "waiting", _:
+                print("ocap: launches go on; `ocap list` tells how far they are", file=sys.stderr)
+        if kind in ("done", "waiting") and self._as_json:
+            print(json_text.dumps({"launched": self._launched, "failed": self.failed}), flush=True)
+
+
+def stop(*, db: Database = None, json: Flag = False) -> int:
+    """Stop a daemon: ask it; if that does not help SIGTERM, then SIGKILL. Each step has its time.
+
+    Parameters
+    ----------
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON, {"pid": ..., "by": "request" | "SIGTERM" | "SIGKILL"}.
+    """
+    done = trio.run(stop_daemon, find_socket(db))
+    if json:
+        print(json_text.dumps(done))
+    else:
+        print("stopped" if done["by"] == "request" else f"stopped by {done['by']}: it did not answer")
+    return 0
+
+
+def status(*, db: Database = None, json: Flag = False) -> int:
+    """Tell how a daemon and its kernel are. Exits with 1 if there is none.
+
+    Parameters
+    ----------
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    try:
+        found = _ask(db, "status")
+    except NotRunningError as error:
+        if json:
+            print(json_text.dumps({"running": False}))
+        else:
+            print(f"ocap: {error}", file=sys.stderr)
+        return 1
+    return _print(found, tables.status, as_json=json)
+
+
+def launch(
+    cluster: Annotated[Path, Parameter(name="CLUSTER.toml")], /, *, db: Database = None, json: Flag = False
+) -> int:
+    """Launch the subclusters of a file in a running kernel. Exits with 1 if a launch failed.
+
+    Parameters
+    ----------
+    cluster
+        The TOML file that describes the subclusters; none may have a name that is in use.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    text, folder = _read(cluster)
+    return _print(_ask(db, "launch", text=text, folder=folder), tables.launched, as_json=json)
+
+
+def update(
+    subcluster: Annotated[str, Parameter(name="SUBCLUSTER")],
+    cluster: Annotated[Path, Parameter(name="CLUSTER.toml")],
+    /,
+    *,
+    dry_run: Flag = False,
+    db: Database = None,
+    json: Flag = False,
+) -> int:
+    """Give a subcluster the config that a file has under its name, and do what follows from that.
+
+    New vats are created, vats that are in it no more are ended, changed ones are upgraded. Exits with 1 if one
+    could not be created, or upgraded; it goes on as it was.
+
+    Parameters
+    ----------
+    subcluster
+        Its id or name.
+    cluster
+        The TOML file.
+    dry_run
+        Only say what would be done.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    text, folder = _read(cluster)
+    done = _ask(db, "update", subcluster=subcluster, text=text, folder=folder, dry=dry_run)
+    _print(done, tables.changes, as_json=json)
+    return 1 if any(done["added"].values()) or any(done["upgraded"].values()) else 0
+
+
+def show_list(*, db: Database = None, json: Flag = False) -> int:
+    """List the subclusters and their vats.
+
+    Parameters
+    ----------
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    return _print(_ask(db, "subclusters"), tables.subclusters, as_json=json)
+
+
+def show(what: Annotated[str, Parameter(name="WHAT")], /, *, db: Database = None, json: Flag = False) -> int:
+    """Show a subcluster or vat in full.
+
+    Parameters
+    ----------
+    what
+        Its id, such as s1 or v1, or its name.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    return _print(_ask(db, "show", what=what), tables.details, as_json=json)
+
+
+def reload(
+    subcluster: Annotated[str, Parameter(name="SUBCLUSTER")], /, *, db: Database = None, json: Flag = False
+) -> int:
+    """Launch a subcluster anew from its config: a clean slate, under a new id.
+
+    The old one ends when the new one's bootstrap has answered; if that fails it goes on, and the exit code is 1.
+
+    Parameters
+    ----------
+    subcluster
+        Its id or name.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    return _print([_ask(db, "reload", subcluster=subcluster)], tables.launched, as_json=json)
+
+
+def restart(what: Annotated[str, Parameter(name="WHAT")], /, *, db: Database = None, json: Flag = False) -> int:
+    """Pause and resume a subcluster or vat: heaps are given up, ids and durable state stay.
+
+    Parameters
+    ----------
+    what
+        Its id, such as s1 or v1, or its name.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    return _print(_ask(db, "restart", what=what), tables.done("restarted"), as_json=json)
+
+
+def suspend(what: Annotated[str, Parameter(name="WHAT")], /, *, db: Database = None, json: Flag = False) -> int:
+    """Hold the messages of a vat, or of all vats of a subcluster, back until it is resumed.
+
+    Parameters
+    ----------
+    what
+        Its id, such as s1 or v1, or its name.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    return _print(_ask(db, "suspend", what=what), tables.vats, as_json=json)
+
+
+def resume(what: Annotated[str, Parameter(name="WHAT")], /, *, db: Database = None, json: Flag = False) -> int:
+    """Let a suspended vat, or all of a subcluster, have what was held back.
+
+    Parameters
+    ----------
+    what
+        Its id, such as s1 or v1, or its name.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    return _print(_ask(db, "resume", what=what), tables.vats, as_json=json)
+
+
+def ping(what: Annotated[str, Parameter(name="WHAT")], /, *, db: Database = None, json: Flag = False) -> int:
+    """Wait until a vat, or each of a subcluster, has taken a delivery. Exits with 1 if one does not.
+
+    Parameters
+    ----------
+    what
+        Its id, such as s1 or v1, or its name.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    return _print(_ask(db, "ping", what=what), tables.vats, as_json=json)
+
+
+def terminate(
+    what: Annotated[str, Parameter(name="WHAT")],
+    /,
+    *,
+    reason: str = "the operator terminated it",
+    yes: Flag = False,
+    db: Database = None,
+    json: Flag = False,
+) -> int:
+    """End a subcluster or vat for good, with all it has stored. On a terminal it asks first.
+
+    Parameters
+    ----------
+    what
+        Its id, such as s1 or v1, or its name.
+    reason
+        What the message log is to say; for vats.
+    yes
+        Do not ask.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    if sys.stdin.isatty() and not yes:
+        found = _ask(db, "show", what=what)
+        print(f"{found['kind']} {found['id']} {safe_text(found['name'])} ends for good, with all it has stored.")
+        if input("Terminate it? [y/N] ").strip().lower() not in ("y", "yes"):
+            return 1
+    return _print(_ask(db, "terminate", what=what, reason=reason), tables.done("terminated"), as_json=json)
+
+
+def upgrade(
+    vat: Annotated[str, Parameter(name="VAT")],
+    source: Annotated[str | None, Parameter(name="SOURCE")] = None,
+    /,
+    *,
+    parameters: str | None = None,
+    check: Flag = False,
+    db: Database = None,
+    json: Flag = False,
+) -> int:
+    """Replace a vat's code, its parameters, or both; its durable state stays. Exits with 1 if that fails.
+
+    If the new code fails in any way the vat goes on as it was. With --check nothing is changed: the code is run, as
+    if the vat were started with it, and every stored object is looked at.
+
+    Parameters
+    ----------
+    vat
+        Its id or name.
+    source
+        The new code: a Python file, or a dotted module path. Without it, the one it has, whose text may have changed.
+    parameters
+        The new parameters, as JSON. Without them it keeps those it has.
+    check
+        Only say whether the code can take over what is stored; exits with 1, and a line for each kind, if not.
+    db
+        The database; needed if several daemons run, or, with --check, if none does.
+    json
+        Print one line of JSON; with --check {"misfits": [...]}.
+    """
+    if source is not None and (source.endswith(".py") or os.sep in source):
+        source = str(Path(source).absolute())
+    if check:
+        if source is None or parameters is not None:
+            raise ConfigError("--check", "needs SOURCE, and looks at it with the parameters the vat has")
+        if db is None:
+            db = Path(_ask(None, "status")["database"])
+        return check_code(db, vat, source, as_json=json)
+    given = None if parameters is None else _json("--parameters", parameters)
+    if given is not None and not isinstance(given, dict):
+        raise ConfigError("--parameters", "must be a JSON object")
+    found = _ask(db, "upgrade", vat=vat, source=source, parameters=given)
+    return _print({"vats": [found]}, tables.vats, as_json=json)
+
+
+def send(
+    ref: Annotated[str, Parameter(name="REF")],
+    method: Annotated[str, Parameter(name="METHOD")],
+    values: Annotated[list[str] | None, Parameter(name="ARG", allow_leading_hyphen=True)] = None,
+    /,
+    *,
+    db: Database = None,
+    json: Flag = False,
+) -> int:
+    """Send a message and print its answer, as JSON. Exits with 1 if it is answered with an error.
+
+    References in the answer are shown as krefs, which can be sent to for as long as the daemon runs (the last
+    thousand of them).
+
+    Parameters
+    ----------
+    ref
+        An object's kref, such as ko7; or a vat or subcluster, by id or name, for its root.
+    method
+        The name of the method.
+    values
+        The arguments, each as JSON: 3, '"text"', '{"a": [1, 2]}'; '{"@ref": "ko7"}' is a reference.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON, {"answer": ...}.
+    """
+    arguments = [_json(f"argument {number}", text) for number, text in enumerate(values or [], 1)]
+    answer = _ask(db, "send", target=ref, method=method, args=arguments)
+    return _print(answer, lambda it: print(as_text(it["answer"])), as_json=json)
+
+
+def revoke(ref: Annotated[str, Parameter(name="REF")], /, *, db: Database = None, json: Flag = False) -> int:
+    """Let no message to an object through any more, whoever holds it, for good.
+
+    Parameters
+    ----------
+    ref
+        The object's kref, such as ko7.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    return _print(_ask(db, "revoke", target=ref), lambda it: print(f"{it['kref']} is revoked"), as_json=json)
+
+
+def dead_letters(*, retry: int | None = None, drop: int | None = None, db: Database = None, json: Flag = False) -> int:
+    """List the messages whose delivery faulted their vat; send one again, or forget it.
+
+    Parameters
+    ----------
+    retry
+        Send the dead letter of this number again and print its answer; exits with 1 if that is an error.
+    drop
+        Forget the dead letter of this number.
+    db
+        The database of the daemon; needed if several run.
+    json
+        Print one line of JSON.
+    """
+    if retry is not None and drop is not None:
+        raise ConfigError("--retry, --drop", "one of them at a time")
+    if retry is not None:
+        answer = _ask(db, "retry", number=retry)
+        return _print(answer, lambda it: print(as_text(it["answer"])), as_json=json)
+    if drop is not None:
+        return _print(
+            _ask(db, "drop", number=drop), lambda it: print(f"dead letter {it['number']} is dropped"), as_json=json
+        )
+    return _print(_ask(db, "dead_letters"), tables.dead_letters, as_json=json)
+
+
+def register(app: App) -> None:
+    """Add the commands of this module."""
+    commands: list[Any] = [
+        start,
+        stop,
+        status,
+        launch,
+        update,
+        show,
+        reload,
+        restart,
+        upgrade,
+        suspend,
+        resume,
+        terminate,
+    ]
+    for command in [*commands, ping, send, revoke, dead_letters]:
+        app.command(command)
+    app.command(show_list, name="list")
+
+
+class NegativeAnswerError(RequestFailedError):
+    """What the command was asked about is not so: exit code 1, where another failure is 2."""
+
+
+def _ask(db: Path | None, command: str, **arguments: Any) -> Any:
+    """Raises `NegativeAnswerError` where the answer is one."""
+
+    async def ask() -> Any:
+        async with open_client(db) as client:
+            return await client.call(command, **arguments)
+
+    try:
+        return trio.run(ask)
+    except RequestFailedError as error:
+        if error.name in IS_NOT:
+            raise NegativeAnswerError(error.name, error.message) from None
+        raise
+
+
+def _print(found: Any, show_it: Any, *, as_json: bool) -> int:
+    if as_json:
+        print(json_text.dumps(found))
+    else:
+        show_it(found)
+    return 0
+
+
+def _json(where: str, text: str) -> Any:
+    try:
+        return json_text.loads(text)
+    except (ValueError, RecursionError):
+        raise ConfigError(where, f"""{text}: is not JSON; text is written '"like this"'""") from None
+
+
+def _read(cluster: Path) -> tuple[str, str]:
+    try:
+        return cluster.read_bytes().decode(), str(cluster.absolute().parent)
+    except OSError as error:
+        raise ConfigError(str(cluster), (error.strerror or str(error)).lower()) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(cluster), f"not UTF-8 text: {error.reason} at byte {error.start}") from error

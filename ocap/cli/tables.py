@@ -1,0 +1,147 @@
+"""What the commands over the control socket print for people: tables, with everything from vats inert."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ocap.legible import as_text, safe_text
+
+_STATES = {"live": "green", "new": "cyan", "suspended": "yellow", "terminated": "red"}
+
+
+def _print(table: Table) -> None:
+    # In a pipe a table is as wide as it needs to be.
+    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False, emoji=False, markup=False)
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _cell(value: Any, style: str = "") -> Text:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return Text(safe_text(text), style)
+
+
+def status(found: dict[str, Any]) -> None:
+    """How a daemon is."""
+    table = _table("", "")
+    rows = {
+        "database": found["database"],
+        "daemon": f"process {found['pid']}, for {_span(time.time() - found['started'])}",
+        "kernel": "idle" if found["idle"] else f"{found['run_queue']} items in the run queue",
+        "subclusters": found["subclusters"],
+        "vats": f"{found['vats']}, {found['workers']} with a heap",
+        "cranks": f"{found['cranks']} in {found['commits']} commits; the last is {found['last_crank']}",
+        "waiting": f"{found['service_calls']} service calls, {found['unanswered']} answers",
+        "dead letters": found["dead_letters"],
+        "log": found["log"],
+        "message log": found["log_json"] or "none",
+    }
+    table.show_header = False
+    for name, value in rows.items():
+        table.add_row(Text(name, "bold"), _cell(value))
+    _print(table)
+
+
+def _span(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
+
+
+def subclusters(found: list[dict[str, Any]]) -> None:
+    """Subclusters with their vats."""
+    table = _table("SUBCLUSTER", "NAME", "VAT", "NAME", "STATE", "INCARNATION", "FAULTS", "SOURCE")
+    for it in found:
+        name = f"{it['name']}{' (system)' if it['is_system'] else ''}"
+        head = [_cell(it["id"]), _cell(name)]
+        for vat in it["vats"]:
+            table.add_row(*head, *_vat(vat))
+            head = [Text(""), Text("")]
+        if not it["vats"]:
+            table.add_row(*head)
+    if found:
+        _print(table)
+    else:
+        print("no subclusters")
+
+
+def _vat(vat: dict[str, Any]) -> list[Text]:
+    state = Text(vat["state"], _STATES.get(vat["state"], ""))
+    cells = [_cell(vat[key]) for key in ("incarnation", "faults", "source")]
+    return [_cell(vat["id"]), _cell(vat["name"]), state, *cells]
+
+
+def vats(found: dict[str, Any]) -> None:
+    """Vats alone."""
+    table = _table("VAT", "NAME", "STATE", "INCARNATION", "FAULTS", "SOURCE")
+    for vat in found["vats"]:
+        table.add_row(*_vat(vat))
+    _print(table)
+
+
+def details(found: dict[str, Any]) -> None:
+    """Everything about a subcluster or vat."""
+    table = _table("", "")
+    table.show_header = False
+    for name, value in found.items():
+        if name not in ("vats", "config"):
+            table.add_row(Text(name, "bold"), _cell(value))
+    _print(table)
+    if "config" in found:
+        print(safe_text("config " + as_text(found["config"])))
+        vats(found)
+
+
+def launched(found: list[dict[str, Any]]) -> None:
+    """What was launched, and what each bootstrap returned."""
+    for it in found:
+        print(f"{it['id']} {safe_text(it['name'])}: {as_text(it['result'])}")
+
+
+def changes(found: dict[str, Any]) -> None:
+    """What an update does."""
+    lines = [
+        f"{done} {name}" if error is None else f"{name} could not be {done}: {error}"
+        for done in ("added", "upgraded")
+        for name, error in found[done].items()
+    ]
+    lines += [f"ended {name}" for name in found["removed"]]
+    lines += [f"at the next reload: {part}" for part in found["at_reload"]]
+    for line in lines or ["nothing changes but options"]:
+        print(safe_text(line))
+
+
+def done(what: str) -> Callable[[dict[str, Any]], None]:
+    """One line, that it was done."""
+    return lambda found: print(f"{found['id']} is {what}")
+
+
+def dead_letters(found: list[dict[str, Any]]) -> None:
+    """Messages that faulted their vat."""
+    table = _table("NUMBER", "CRANK", "VAT", "NAME", "TARGET", "METHOD", "ARGUMENTS", "REASON")
+    for it in found:
+        arguments = [*it["args"], *(f"{key}={as_text(value)}" for key, value in it["kwargs"].items())]
+        values = [it["number"], it["crank"], it["vat"], it["name"], it["target"], it["method"], arguments, it["reason"]]
+        table.add_row(*map(_cell, values))
+    if found:
+        _print(table)
+    else:
+        print("no dead letters")

@@ -1,0 +1,466 @@
+"""What can be asked of a running kernel over its socket: each public method of `Commands` is a command.
+
+Arguments and results are JSON. Subclusters are named by id (`s1`) or name, vats by id (`v1`) or name, objects
+by kref (`ko7`); a vat or subcluster stands for its root where an object is asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from ocap.config import ClusterConfig, check_config, parse_toml
+from ocap.daemon.tap import Tap
+from ocap.host.control import start_of
+from ocap.host.inventory import Subcluster, Vat
+from ocap.host.kernel import Kernel
+from ocap.host.refs import HostRef
+from ocap.legible import as_text, to_json
+from ocap.log.selection import Selection
+from ocap.protocol.errors import (
+    ConfigError,
+    DeadLetterNotFoundError,
+    OcapError,
+    SubclusterNotFoundError,
+    VatNotFoundError,
+)
+from ocap.protocol.refs import is_promise_kref, is_well_formed_kref
+
+HELD = 1_000
+"""References from answers that are kept for whoever got them over the socket; older ones are let go."""
+
+Json = Any
+
+T = TypeVar("T", Subcluster, Vat, Subcluster | Vat)
+
+
+class BadCommandError(OcapError, TypeError):
+    """There is no such command, or it has no such argument. The asker's fault."""
+
+
+class NoSuchObjectError(OcapError, LookupError):
+    """There is no object of that kref, or it has gone. The asker's fault."""
+
+
+class AmbiguousNameError(OcapError, LookupError):
+    """Several have that name; use the id of one. The asker's fault."""
+
+
+class SendFailedError(OcapError, RuntimeError):
+    """The message was answered with an error, which this one quotes. The vat's doing."""
+
+
+class Commands:
+    """The commands over one kernel.
+
+    Args:
+        tap: shows its traffic.
+        about: what `status` tells beside what the kernel knows.
+        stop: has the daemon stop; None where whoever runs the kernel decides that alone.
+    """
+
+    def __init__(
+        self, kernel: Kernel, tap: Tap, about: Mapping[str, Json], stop: Callable[[], None] | None = None
+    ) -> None:
+        self._kernel = kernel
+        self._tap = tap
+        self._about = dict(about)
+        self._stop = stop
+        self._held: OrderedDict[str, HostRef] = OrderedDict()
+
+    async def call(self, name: str, arguments: Mapping[str, Json]) -> Json:
+        """Run a command.
+
+        Returns:
+            Its result; for `follow` an asynchronous generator of items.
+
+        Raises:
+            BadCommandError: there is none, or an argument is wrong.
+            OcapError: it could not be done.
+        """
+        return await bound(self, name, arguments)
+
+    # ---- the daemon -----------------------------------------------------------------------------
+
+    async def status(self) -> Json:
+        """How the kernel is, and its counters."""
+        kernel = self._kernel
+        counts = {"subclusters": len(kernel.get_subclusters()), "vats": len(kernel.get_vats())}
+        dead = {"dead_letters": len(kernel.get_dead_letters())}
+        return {**self._about, **kernel.status(), **kernel.stats(), **counts, **dead}
+
+    async def stats(self) -> Json:
+        """Counters alone, which cost nothing to tell."""
+        return {**self._kernel.status(), **self._kernel.stats()}
+
+    async def stop(self) -> Json:
+        """Finish the crank under way, commit, and end."""
+        if self._stop is None:
+            raise BadCommandError("this kernel belongs to a program that stops it itself")
+        self._stop()
+        return None
+
+    async def follow(
+        self, *, vats: list[Any] | None = None, methods: list[Any] | None = None, refs: list[Any] | None = None
+    ) -> Json:
+        """The message log as it happens: items `{"entry": ...}` or `{"passed_over": CRANKS}`."""
+        chosen = [
+            frozenset(_texts(names, what)) for names, what in ((vats, "vats"), (methods, "methods"), (refs, "refs"))
+        ]
+        return self._follow(Selection(vats=chosen[0], methods=chosen[1], refs=chosen[2]))
+
+    async def _follow(self, selection: Selection) -> AsyncGenerator[Json, None]:
+        with self._tap.follow(selection) as news:
+            async for it in news:
+                yield it
+
+    # ---- subclusters ----------------------------------------------------------------------------
+
+    async def subclusters(self) -> Json:
+        """Every subcluster, with its vats."""
+        kernel = self._kernel
+        vats: dict[str | None, Json] = {}
+        for vat in kernel.get_vats():
+            vats.setdefault(vat.subcluster_id, []).append(_vat(vat))
+        found = kernel.get_subclusters()
+        return [{**_subcluster(it), "vats": vats.get(it.id, [])} for it in found]
+
+    async def show(self, *, what: str) -> Json:
+        """One subcluster or vat."""
+        match self._find(what):
+            case Subcluster() as found:
+                vats = [_vat(vat) for vat in found.vats.values()]
+                details = {"config": to_json(found.config), "result": to_json(found.result), "root": found.root.kref}
+                return {"kind": "subcluster", **_subcluster(found), **details, "vats": vats}
+            case Vat() as vat:
+                return {"kind": "vat", **_vat(vat), "root": self._kernel.root(vat.id).kref}
+
+    async def check(self, *, text: str, folder: str) -> Json:
+        """Whether subclusters described in TOML could be launched; a line about each."""
+        configs = self._configs(text, folder)
+        return [
+            {"name": name, "bootstrap": it.bootstrap, "vats": list(it.vats), "services": list(it.services)}
+            for name, it in configs.items()
+        ]
+
+    async def launch(self, *, text: str, folder: str) -> Json:
+        """Launch the subclusters that TOML describes, one after the other."""
+        configs = self._configs(text, folder)
+        names = {it.name for it in self._kernel.get_subclusters()}
+        for name in configs:
+            if name in names:
+                raise ConfigError(f"subclusters.{name}", "there is a subcluster of this name; update or reload it")
+        launched = []
+        for config in configs.values():
+            found = await self._kernel.launch_subcluster(config)
+            launched.append(
+                {**_subcluster(found), "root": self._keep(found.root).kref, "result": self._answer(found.result)}
+            )
+        return launched
+
+    async def update(self, *, subcluster: str, text: str, folder: str, dry: bool = False) -> Json:
+        """Give a subcluster a new config, the only one that the TOML describes; or say what that would do."""
+        found = self._subcluster(subcluster)
+        configs = self._configs(text, folder)
+        if list(configs) != [found.name]:
+            raise ConfigError("subclusters", f"has to be one, [subclusters.{found.name}]")
+        if dry:
+            return _changes(found, configs[found.name])
+        done = await self._kernel.update_subcluster(found.id, configs[found.name])
+        added, upgraded = (
+            {name: None if error is None else str(error) for name, error in part.items()}
+            for part in (done.added, done.upgraded)
+        )
+        return {"added": added, "upgraded": upgraded, "removed": done.removed, "at_reload": done.at_reload}
+
+    async def reload(self, *, subcluster: str) -> Json:
+        """Launch a subcluster anew; the old one ends when the new one has answered."""
+        found = await self._kernel.reload_subcluster(self._subcluster(subcluster).id)
+        return {**_subcluster(found), "root": self._keep(found.root).kref, "result": self._answer(found.result)}
+
+    def _configs(self, text: str, folder: str) -> dict[str, ClusterConfig]:
+        configs = parse_toml(text, folder, "")
+        return {name: check_config(config, self._kernel.service_names()) for name, config in configs.items()}
+
+    # ---- subclusters and vats -------------------------------------------------------------------
+
+    async def restart(self, *, what: str) -> Json:
+        """Have the next incarnation built when it is next needed; durable state stays."""
+        match self._find(what):
+            case Subcluster(id=id_):
+                await self._kernel.restart_subcluster(id_)
+            case Vat(id=id_):
+                await self._kernel.restart_vat(id_)
+        return {"id": id_}
+
+    async def terminate(self, *, what: str, reason: str = "the operator terminated it") -> Json:
+        """End it for good."""
+        match self._find(what):
+            case Subcluster(id=id_):
+                await self._kernel.terminate_subcluster(id_)
+            case Vat(id=id_):
+                await self._kernel.terminate_vat(id_, reason)
+        return {"id": id_}
+
+    async def suspend(self, *, what: str) -> Json:
+        """Hold messages back."""
+        return await self._each(what, self._kernel.suspend_vat)
+
+    async def resume(self, *, what: str) -> Json:
+        """Let through what was held back."""
+        return await self._each(what, self._kernel.resume_vat)
+
+    async def ping(self, *, what: str) -> Json:
+        """Whether it answers."""
+        return await self._each(what, self._kernel.ping_vat)
+
+    async def _each(self, what: str, act: Callable[[str], Awaitable[None]]) -> Json:
+        found = self._find(what)
+        vats = [found] if isinstance(found, Vat) else list(found.vats.values())
+        for vat in vats:
+            await act(vat.id)
+        return {"vats": [_vat(self._kernel.get_vat(vat.id)) for vat in vats]}
+
+    async def upgrade(self, *, vat: str, source: str | None = None, parameters: dict[str, Any] | None = None) -> Json:
+        """Replace a vat's code, its parameters, or both."""
+        found = self._vat(vat)
+        if parameters is None:
+            return _vat(await self._kernel.upgrade_vat(found.id, source=source))
+        return _vat(await self._kernel.upgrade_vat(found.id, source=source, parameters=self._argument(parameters)))
+
+    # ---- objects --------------------------------------------------------------------------------
+
+    async def send(self, *, target: str, method: str, args: list[Any], kwargs: dict[str, Any] | None = None) -> Json:
+        """Send a message and wait for its answer.
+
+        An argument `{"@ref": "ko7"}` is a reference. References in the answer are shown as krefs, and kept for a
+        while, so that they can be used.
+        """
+        ref = self._object(target)
+        arguments = [self._argument(it) for it in args]
+        keywords = {str(name): self._argument(it) for name, it in (kwargs or {}).items()}
+        # Not through E, where a name may be one of Python's own.
+        promise = ref._eventual_send(method, tuple(arguments), keywords, wants_result=True)
+        try:
+            answer = await promise
+        except Exception as error:
+            raise SendFailedError(f"{type(error).__name__}: {error}") from None
+        return {"answer": self._answer(answer)}
+
+    async def revoke(self, *, target: str) -> Json:
+        """Let no message to an object through any more."""
+        ref = self._object(target)
+        await self._kernel.revoke(ref)
+        return {"kref": ref.kref}
+
+    async def collect(self, *, cycles: bool = False) -> Json:
+        """Collect garbage; returns when it is done and the kernel idle."""
+        self._kernel.collect_garbage(cycles=cycles)
+        await self._kernel.idle()
+        return self._kernel.census()
+
+    # ---- dead letters ---------------------------------------------------------------------------
+
+    async def dead_letters(self) -> Json:
+        """Messages whose delivery faulted their vat."""
+        return [
+            {
+                "number": it.number,
+                "crank": it.crank,
+                "vat": it.vat,
+                "name": self._kernel.vat_name(it.vat),
+                "target": it.target.kref,
+                "method": it.method,
+                "args": to_json(list(it.args)),
+                "kwargs": to_json(dict(it.kwargs)),
+                "reason": it.reason,
+            }
+            for it in self._kernel.get_dead_letters()
+        ]
+
+    async def retry(self, *, number: int) -> Json:
+        """Send a dead letter again and wait for its answer."""
+        try:
+            answer = await self._kernel.retry_dead_letter(number)
+        except DeadLetterNotFoundError:
+            raise
+        except Exception as error:
+            raise SendFailedError(f"{type(error).__name__}: {error}") from None
+        return {"answer": self._answer(answer)}
+
+    async def drop(self, *, number: int) -> Json:
+        """Forget a dead letter."""
+        await self._kernel.drop_dead_letter(number)
+        return {"number": number}
+
+    # ---- names ----------------------------------------------------------------------------------
+
+    def _find(self, what: str) -> Subcluster | Vat:
+        for get in (self._kernel.get_subcluster, self._kernel.get_vat):
+            try:
+                return get(what)
+            except LookupError:
+                pass
+        named: list[Subcluster | Vat] = [it for it in self._kernel.get_subclusters() if it.name == what]
+        named += [it for it in self._kernel.get_vats() if it.name == what]
+        if not named:
+            raise VatNotFoundError(f"there is no subcluster or vat {what}")
+        return _the_one(what, named)
+
+    def _subcluster(self, name: str) -> Subcluster:
+        try:
+            return self._kernel.get_subcluster(name)
+        except SubclusterNotFoundError:
+            named = [it for it in self._kernel.get_subclusters() if it.name == name]
+            if not named:
+                raise
+            return _the_one(name, named)
+
+    def _vat(self, name: str) -> Vat:
+        try:
+            return self._kernel.get_vat(name)
+        except VatNotFoundError:
+            named = [it for it in self._kernel.get_vats() if it.name == name]
+            if not named:
+                raise
+            return _the_one(name, named)
+
+    def _object(self, name: str) -> HostRef:
+        if is_well_formed_kref(name):
+            if is_promise_kref(name):
+                raise NoSuchObjectError(f"{name} is a promise; send to what it settles to")
+            try:
+                return self._keep(self._kernel.ref(name))
+            except LookupError:
+                raise NoSuchObjectError(f"there is no object {name}") from None
+        match self._find(name):
+            case Subcluster(root=root):
+                return root
+            case Vat(id=id_):
+                return self._kernel.root(id_)
+
+    def _keep(self, ref: HostRef) -> HostRef:
+        """Hold a reference for whoever was told its kref: what nobody holds is collected."""
+        self._held[ref.kref] = ref
+        self._held.move_to_end(ref.kref)
+        if len(self._held) > HELD:
+            self._held.popitem(last=False)
+        return ref
+
+    def _answer(self, value: Any) -> Json:
+        for ref in _references(value):
+            self._keep(ref)
+        return to_json(value)
+
+    def _argument(self, value: Json) -> Any:
+        match value:
+            case {"@ref": str(name)} if len(value) == 1:
+                return self._object(name)
+            case dict():
+                return {key: self._argument(it) for key, it in value.items()}
+            case list():
+                return [self._argument(it) for it in value]
+        return value
+
+
+def _references(value: Any) -> Iterator[HostRef]:
+    match value:
+        case HostRef():
+            yield value
+        case Mapping():
+            for key, it in value.items():
+                yield from _references(key)
+                yield from _references(it)
+        case list() | tuple() | set() | frozenset():
+            for it in value:
+                yield from _references(it)
+
+
+def _the_one(name: str, named: list[T]) -> T:
+    if len(named) > 1:
+        ids = ", ".join(it.id for it in named)
+        raise AmbiguousNameError(f"{name} is the name of {ids}; use one of these")
+    return named[0]
+
+
+def _subcluster(it: Subcluster) -> dict[str, Json]:
+    return {"id": it.id, "name": it.name, "bootstrap": it.config.bootstrap, "is_system": it.is_system}
+
+
+def _vat(it: Vat) -> dict[str, Json]:
+    return {
+        "id": it.id,
+        "name": it.name,
+        "subcluster": it.subcluster_id,
+        "state": it.state,
+        "incarnation": it.incarnation,
+        "source": it.source,
+        "faults": it.faults,
+        "critical": it.critical,
+        "restart_due": it.restart_due,
+    }
+
+
+def _changes(found: Subcluster, new: ClusterConfig) -> dict[str, Json]:
+    """What an update would do, as far as the configs tell."""
+    old = found.config
+    both = [name for name in new.vats if name in old.vats]
+    at_reload = [part for part in ("bootstrap", "services") if getattr(old, part) != getattr(new, part)]
+    living = {vat.name for vat in found.vats.values()}
+    return {
+        "added": {name: None for name in new.vats if name not in old.vats},
+        "upgraded": {
+            name: None for name in both if name in living and start_of(old.vats[name]) != start_of(new.vats[name])
+        },
+        "removed": [name for name in old.vats if name not in new.vats and name in living],
+        "at_reload": at_reload + [f"vats.{name}, which was terminated" for name in both if name not in living],
+    }
+
+
+def _texts(names: list[Any] | None, what: str) -> list[str]:
+    if not all(isinstance(name, str) for name in names or ()):
+        raise BadCommandError(f"{what}: must be a list of texts")
+    return names or []
+
+
+# ---- calling by name --------------------------------------------------------------------------------
+
+
+@cache
+def signatures() -> dict[str, dict[str, tuple[Any, bool]]]:
+    """The commands; of each the parameters, with type and whether it is needed."""
+    found = {}
+    for name, method in inspect.getmembers(Commands, inspect.iscoroutinefunction):
+        if name.startswith("_") or name == "call":
+            continue
+        hints = get_type_hints(method)
+        parameters = [it for it in inspect.signature(method).parameters.values() if it.kind is it.KEYWORD_ONLY]
+        found[name] = {it.name: (hints[it.name], it.default is it.empty) for it in parameters}
+    return found
+
+
+def bound(commands: Commands, name: str, arguments: Mapping[str, Json]) -> Awaitable[Json]:
+    """The call of a command, its arguments checked. Raises `BadCommandError`."""
+    parameters = signatures().get(name)
+    if parameters is None:
+        raise BadCommandError(f"there is no command {as_text(name)[:80]}")
+    for argument in arguments:
+        if argument not in parameters:
+            raise BadCommandError(f"{name} has no argument {as_text(argument)[:80]}")
+    for parameter, (kind, is_needed) in parameters.items():
+        if parameter not in arguments:
+            if is_needed:
+                raise BadCommandError(f"{name} needs the argument {parameter}")
+        elif not _fits(arguments[parameter], kind):
+            raise BadCommandError(f"{name}: the argument {parameter} has the wrong type")
+    call: Awaitable[Json] = getattr(commands, name)(**arguments)
+    return call
+
+
+def _fits(value: Json, kind: Any) -> bool:
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    return any(type(value) is (get_origin(it) or it) for it in kinds)

@@ -1,0 +1,282 @@
+"""The daemon: a kernel that runs until it is stopped, and leaves a word about why it ended.
+
+Causes of an end, each of which has its line in the daemon's log: the command stop, a signal, a critical vat, a
+store that fails, a mistake of ours (with its traceback), a crash of the interpreter (faulthandler). Of a `kill -9`
+and a loss of power the next start tells.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+import trio
+from attrs import frozen
+
+from ocap.config import ClusterConfig, check_config, load_toml
+from ocap.daemon.commands import Commands
+from ocap.daemon.place import info_path
+from ocap.daemon.server import open_control
+from ocap.daemon.tap import Tap
+from ocap.host.kernel import Kernel
+from ocap.legible import safe_text, to_json
+from ocap.log import Entry, to_json_line
+from ocap.log.writing import LogFile, parse_retention
+from ocap.protocol.errors import ConfigError, LaunchError, OcapError
+
+logger = logging.getLogger("ocap.daemon")
+
+LOG_SIZE = 1_000_000
+"""Bytes of the daemon's own log, after which it is begun anew; three older ones are kept."""
+
+STARTED, ENDED = "the daemon has started", "the daemon has ended"
+
+
+@frozen
+class Options:
+    """What a daemon is started with.
+
+    Attributes:
+        database: made if it does not exist.
+        cluster: a TOML file of subclusters to launch or resume; None: those of the database.
+        folder: what relative sources in configs given later are relative to.
+        log: the daemon's own log.
+        log_json: the message log; None: none is written.
+        keep_size, keep_days: as `ocap run --log-keep-size` and `--log-keep-days`.
+    """
+
+    database: str
+    folder: str
+    log: str
+    cluster: str | None = None
+    log_json: str | None = None
+    keep_size: str | None = None
+    keep_days: float | None = None
+
+
+Report = Callable[[str, Any], None]
+"""Is told how the start goes: `ready` with the socket, `launched` and `failed` with name and text, `done`."""
+
+
+def run_daemon(options: Options, report: Report) -> int:
+    """Run until stopped.
+
+    Returns:
+        0 after a stop or signal, 1 after anything else.
+
+    Raises:
+        OcapError: it could not start; nothing was changed.
+    """
+    configs = {} if options.cluster is None else load_toml(options.cluster)
+    retention = parse_retention(options.keep_size, options.keep_days)
+    kernel = Kernel(options.database)  # takes the lock
+    try:
+        _check(configs, options.cluster, kernel.service_names())
+        _open_log(Path(options.log))
+    except BaseException:
+        kernel.close()
+        raise
+    sink: LogFile | None = None
+    daemon: _Daemon | None = None
+    cause = "of a mistake"
+    try:
+        sink = None if options.log_json is None else LogFile(Path(options.log_json), retention)
+        logger.info("%s, process %d, on %s", STARTED, os.getpid(), options.database)
+        daemon = _Daemon(kernel, options, configs, sink, report)
+        cause = trio.run(daemon.run)
+    except BaseException as error:
+        only = _only(error)
+        cause = f"because of {only!r}"
+        if isinstance(only, OcapError) and (daemon is None or not daemon.is_ready):
+            raise only from None
+        logger.critical("the kernel stopped", exc_info=error)
+        return 1
+    else:
+        return 0
+    finally:
+        kernel.close()
+        if sink is not None:
+            sink.close()
+        logger.info("%s: %s", ENDED, cause)
+
+
+def _check(configs: Mapping[str, ClusterConfig], file: str | None, services: list[str]) -> None:
+    for name, config in configs.items():
+        try:
+            check_config(config, services)
+        except ConfigError as error:
+            raise ConfigError(str(file), f"subclusters.{name}.{error}") from None
+
+
+def _only(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+class _Daemon:
+    def __init__(
+        self,
+        kernel: Kernel,
+        options: Options,
+        configs: Mapping[str, ClusterConfig],
+        sink: LogFile | None,
+        report: Report,
+    ) -> None:
+        self._kernel = kernel
+        self._options = options
+        self._configs = configs
+        self._report = report
+        self._ended = trio.Event()
+        self._cause = ""
+        self.is_ready = False
+        write: Callable[[Entry], None] | None = None
+        if sink is not None:
+            write = lambda entry: sink.write(to_json_line(entry))  # noqa: E731 - a def would be longer than what it does
+        self._tap = Tap(kernel, write)
+
+    def stop(self, cause: str) -> None:
+        self._cause = self._cause or cause
+        self._ended.set()
+
+    async def run(self) -> str:
+        database = Path(self._options.database)
+        about = {
+            "pid": os.getpid(),
+            "started": time.time(),
+            "database": str(database),
+            "folder": self._options.folder,
+            "log": self._options.log,
+            "log_json": self._options.log_json,
+        }
+        commands = Commands(self._kernel, self._tap, about, lambda: self.stop("the command stop"))
+        async with self._kernel, open_control(commands, database) as path, trio.open_nursery() as nursery:
+            info = info_path(path)
+            info.write_text(json.dumps(about))
+            try:
+                nursery.start_soon(self._tap.run)
+                await nursery.start(self._watch_signals)
+                await nursery.start(self._watch_for_dump)
+                self.is_ready = True
+                self._report("ready", str(path))
+                nursery.start_soon(self._launch_all)
+                await self._ended.wait()
+                nursery.cancel_scope.cancel()
+            finally:
+                info.unlink(missing_ok=True)
+        return self._cause
+
+    async def _watch_signals(self, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
+            async for number in signals:
+                self.stop(f"the signal {signal.Signals(number).name}")
+
+    async def _watch_for_dump(self, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+            task_status.started()
+            async for _ in signals:
+                logger.info("SIGUSR1 asks for this:\n%s", self._kernel.dump())
+
+    async def _launch_all(self) -> None:
+        known = {subcluster.name: subcluster for subcluster in self._kernel.get_subclusters()}
+        async with trio.open_nursery() as nursery:
+            for name, config in self._configs.items():
+                if name in known:
+                    self._report("launched", [name, to_json(known[name].result)])
+                else:
+                    nursery.start_soon(self._launch, name, config)
+        self._report("done", None)
+
+    async def _launch(self, name: str, config: ClusterConfig) -> None:
+        try:
+            subcluster = await self._kernel.launch_subcluster(config)
+        except (ConfigError, LaunchError) as error:
+            logger.error("%s was not launched: %s", name, error)  # noqa: TRY400 - the reason is in the message
+            self._report("failed", [name, str(error).removeprefix(f"{name}: ")])
+        else:
+            self._report("launched", [name, to_json(subcluster.result)])
+
+
+# ---- the log --------------------------------------------------------------------------------------
+
+
+class _Line(logging.Formatter):
+    """What is logged may quote a vat."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n    ".join(map(safe_text, super().format(record).splitlines()))
+
+
+def _open_log(path: Path) -> None:
+    """Send what is logged, and whatever else this process says, to a file of its own."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+        unfinished = _was_cut_short(path)
+        handler = RotatingFileHandler(path, maxBytes=LOG_SIZE, backupCount=3, encoding="utf-8")
+        crashes = path.open("a")
+    except OSError as error:
+        raise ConfigError("--daemon-log", f"{path}: {error.strerror}") from error
+    handler.setFormatter(_Line("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = os.environ.get("OCAP_LOG_LEVEL", "INFO")
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    faulthandler.enable(crashes)  # which keeps the file open
+    if unfinished:
+        logger.warning("the run before left no word of its end: it was killed, or the machine failed")
+
+
+def _was_cut_short(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LOG_SIZE))
+        text = file.read().decode(errors="replace")
+    return text.rfind(STARTED) > text.rfind(ENDED)
+
+
+def note_end(log: Path, text: str) -> None:
+    """Write to a daemon's log how it was ended, on behalf of one that could not."""
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    with log.open("a") as file:
+        file.write(f"{stamp} WARNING ocap.daemon: {ENDED}: {safe_text(text)}\n")
+
+
+# ---- as a child of `ocap start` -------------------------------------------------------------------
+
+
+def main(options: Mapping[str, Any]) -> int:
+    """Run as the child of `ocap start`, which reads from our standard output how the start goes."""
+    out = os.fdopen(os.dup(1), "w")
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1):
+        os.dup2(null, number)
+
+    def report(kind: str, value: Any) -> None:
+        if not out.closed:
+            try:
+                print(json.dumps([kind, value]), file=out, flush=True)
+                if kind == "done":
+                    out.close()
+            except OSError:  # whoever started us has gone, and wants to know nothing more
+                _silence(out)
+
+    try:
+        return run_daemon(Options(**options), report)
+    except OcapError as error:
+        report("refused", str(error))
+        return 2
+
+
+def _silence(out: Any) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit("ocap start starts a daemon")

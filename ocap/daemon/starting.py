@@ -1,0 +1,160 @@
+"""Starting a daemon and waiting until it is there; stopping one, in steps that each have an end."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import trio
+from attrs import asdict
+
+from ocap.daemon.client import Client
+from ocap.daemon.place import NotRunningError, info_path
+from ocap.daemon.process import Options, note_end
+from ocap.daemon.protocol import RequestFailedError
+from ocap.protocol.errors import OcapError
+
+START_SECONDS = 60.0
+"""How long `ocap start` waits for launches; the daemon goes on with them after that."""
+
+STOP_SECONDS = 10.0
+"""How long a daemon that was asked to stop may take."""
+
+TERM_SECONDS = 5.0
+"""How long it may take after SIGTERM; and the system, after SIGKILL."""
+
+_CHILD = "import json, sys; o = json.loads(sys.stdin.readline()); sys.path[:] = o['path']; from ocap.daemon.process import main; sys.exit(main(o['options']))"
+
+
+class StartError(OcapError, RuntimeError):
+    """The daemon could not be started; it said why."""
+
+
+class StopError(OcapError, RuntimeError):
+    """The daemon's process did not end, not even when it was killed: the system holds it."""
+
+
+def start(options: Options) -> Iterator[tuple[str, Any]]:
+    """Start a daemon; gives what it reports, up to `done`, or `waiting` if launches take long.
+
+    Raises:
+        StartError: it did not start.
+    """
+    try:
+        log = os.open(options.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartError(f"{options.log}: {(error.strerror or str(error)).lower()}") from error
+    try:
+        child = subprocess.Popen(  # noqa: S603 - our own interpreter
+            [sys.executable, "-c", _CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with child.stdin as stdin:
+        stdin.write(json.dumps({"path": sys.path, "options": asdict(options)}).encode() + b"\n")
+    deadline = time.monotonic() + START_SECONDS
+    with child.stdout as out:
+        for kind, value in _reports(out, deadline):
+            if kind == "refused":
+                child.wait()
+                raise StartError(value)
+            yield kind, value
+            if kind in ("done", "waiting"):
+                return
+    raise StartError(f"the daemon ended while it started, with code {child.wait()}; {options.log} says why")
+
+
+def _reports(out: IO[bytes], deadline: float) -> Iterator[tuple[str, Any]]:
+    begun = b""
+    while True:
+        ready, _, _ = select.select([out], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            yield "waiting", None
+            return
+        data = os.read(out.fileno(), 65_536)
+        if not data:
+            return
+        *lines, begun = (begun + data).split(b"\n")
+        for line in lines:
+            kind, value = json.loads(line)
+            yield kind, value
+
+
+async def stop(path: Path) -> Mapping[str, Any]:
+    """Stop the daemon at a socket: ask it, then SIGTERM, then SIGKILL.
+
+    Returns:
+        Its `pid`, and `by`: what it took.
+
+    Raises:
+        NotRunningError: there is none.
+        StopError: it is still there.
+    """
+    info = _info(path)
+    async with await Client.connect(path) as client:
+        pid = client.pid
+        process = os.pidfd_open(pid)  # so that no other process is meant, should this one end now
+        try:
+            if await _asked(client) and await _has_ended(process, STOP_SECONDS):
+                return {"pid": pid, "by": "request"}
+            steps = [(signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, TERM_SECONDS)]
+            for number, seconds in steps:
+                signal.pidfd_send_signal(process, number)
+                if await _has_ended(process, seconds):
+                    if number == signal.SIGKILL:
+                        _after_kill(path, info)
+                    return {"pid": pid, "by": number.name}
+        except ProcessLookupError:
+            return {"pid": pid, "by": "request"}
+        finally:
+            os.close(process)
+    raise StopError(f"process {pid} does not end; the system holds it, perhaps in a disk that does not answer")
+
+
+async def _asked(client: Client) -> bool:
+    with trio.move_on_after(STOP_SECONDS):
+        try:
+            await client.call("stop")
+        except NotRunningError:
+            return True  # it ended before it could answer
+        except RequestFailedError:
+            return False
+        return True
+    return False
+
+
+async def _has_ended(process: int, seconds: float) -> bool:
+    with trio.move_on_after(seconds):
+        await trio.lowlevel.wait_readable(process)
+        return True
+    return False
+
+
+def _info(path: Path) -> Mapping[str, Any]:
+    try:
+        info: dict[str, Any] = json.loads(info_path(path).read_text())
+    except (OSError, ValueError):
+        return {}
+    return info
+
+
+def _after_kill(path: Path, info: Mapping[str, Any]) -> None:
+    """What a process that was killed could not do itself."""
+    if log := info.get("log"):
+        note_end(Path(log), "killed by `ocap stop`: it neither answered nor heeded SIGTERM")
+    path.unlink(missing_ok=True)
+    info_path(path).unlink(missing_ok=True)

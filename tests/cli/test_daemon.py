@@ -1,0 +1,235 @@
+"""`ocap start`, what is asked of the daemon, and how it ends; in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from ocap.daemon import starting
+from ocap.daemon.client import find_socket
+from ocap.daemon.place import info_path, socket_path
+from ocap.verify import verify
+from tests.commands import ENVIRONMENT, ocap, start_ocap
+from tests.daemon.serving import VAT, toml
+
+
+@pytest.fixture(autouse=True, scope="module")
+def runtime() -> Iterator[Path]:
+    """A private folder for sockets, for this process and those it starts."""
+    folder = Path(tempfile.mkdtemp(prefix="ocap-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OCAP_RUNTIME_DIR", str(folder / "run"))
+        patch.setitem(ENVIRONMENT, "OCAP_RUNTIME_DIR", str(folder / "run"))
+        yield folder / "run"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder with c.toml; whatever daemon runs on its k.db is stopped, and the database verified."""
+    (tmp_path / "vat.py").write_text(VAT)
+    (tmp_path / "c.toml").write_text(toml())
+    yield tmp_path
+    ocap("stop", "--db", tmp_path / "k.db")
+    if (tmp_path / "k.db").exists():
+        assert verify(tmp_path / "k.db") == []
+
+
+@pytest.fixture
+def daemon(folder: Path) -> Path:
+    done = ocap("start", folder / "c.toml", "--db", folder / "k.db")
+    assert ('c: "ok"\n', "", 0) == (done.stdout, done.stderr, done.returncode)
+    return folder
+
+
+def pid_of(folder: Path) -> int:
+    found = json.loads(ocap("status", "--db", folder / "k.db", "--json").stdout)
+    assert isinstance(found["pid"], int)
+    return found["pid"]
+
+
+def wait_for_end(pid: int) -> None:
+    for _ in range(500):
+        stat = Path(f"/proc/{pid}/stat")
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.02)
+    pytest.fail(f"process {pid} goes on")
+
+
+def last_words(folder: Path) -> str:
+    return (folder / "k.db.log").read_text().splitlines()[-1].partition(" ocap.daemon: ")[2]
+
+
+def test_daemon_lives_from_start_to_stop(daemon: Path) -> None:
+    status = ocap("status")
+    assert (0, "") == (status.returncode, status.stderr)
+    assert "subclusters   1\n" in status.stdout
+    assert '[["x", 3], {}]\n' == ocap("send", "a", "echo", '"x"', "3").stdout
+    assert (0o600, 0o700) == (
+        (daemon / "k.db.log").stat().st_mode & 0o777,
+        socket_path(daemon / "k.db").parent.stat().st_mode & 0o777,
+    )
+    assert ("stopped\n", 0) == ((done := ocap("stop")).stdout, done.returncode)
+    assert "the daemon has ended: the command stop" == last_words(daemon)
+    gone = ocap("status")
+    assert (1, "") == (gone.returncode, gone.stdout)
+    assert "ocap: no daemon is running; start one with `ocap start CLUSTER.toml --db FILE`\n" == gone.stderr
+    assert ('{"running": false}\n', 1) == ((said := ocap("status", "--json")).stdout, said.returncode)
+
+
+def test_start_resumes_what_the_database_has(daemon: Path) -> None:
+    note = json.loads(ocap("send", "a", "note", '"kept"').stdout)
+    ocap("stop")
+    for cluster in ([daemon / "c.toml"], []):
+        done = ocap("start", *cluster, "--db", daemon / "k.db", "--json")
+        assert {"launched": {"c": "ok"} if cluster else {}, "failed": {}} == json.loads(done.stdout)
+        assert '"kept"\n' == ocap("send", note, "read").stdout
+        ocap("stop")
+
+
+def test_second_daemon_on_a_database_is_refused(daemon: Path) -> None:
+    pid = pid_of(daemon)
+    done = ocap("start", daemon / "c.toml", "--db", daemon / "k.db")
+    assert (2, "") == (done.returncode, done.stdout)
+    assert f"ocap: {daemon / 'k.db'}: another kernel has this database open; stop it first\n" == done.stderr
+    assert pid == pid_of(daemon)
+
+
+def test_bad_config_starts_nothing(folder: Path) -> None:
+    (folder / "c.toml").write_text(toml().replace("vat.py", "nope.py"))
+    done = ocap("start", folder / "c.toml", "--db", folder / "k.db")
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "nope.py: no such file" in done.stderr
+    assert 1 == ocap("status").returncode
+
+
+def test_launch_that_fails_is_1_and_the_daemon_runs(folder: Path) -> None:
+    (folder / "c.toml").write_text(toml(parameters="fails = true") + toml("d"))
+    done = ocap("start", folder / "c.toml", "--db", folder / "k.db")
+    assert (1, 'd: "ok"\n') == (done.returncode, done.stdout)
+    assert "ocap: c: bootstrap raised ValueError: as it was told to\n" == done.stderr
+    assert 0 == ocap("status").returncode
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signal_ends_it_cleanly_and_is_named(daemon: Path, number: signal.Signals) -> None:
+    pid = pid_of(daemon)
+    os.kill(pid, number)
+    wait_for_end(pid)
+    assert f"the daemon has ended: the signal {number.name}" == last_words(daemon)
+    assert not socket_path(daemon / "k.db").exists()
+
+
+def test_kill_leaves_a_stale_socket_that_the_next_start_takes_over(daemon: Path) -> None:
+    pid = pid_of(daemon)
+    os.kill(pid, signal.SIGKILL)
+    wait_for_end(pid)
+    assert socket_path(daemon / "k.db").exists()
+    assert 1 == ocap("status", "--db", daemon / "k.db").returncode
+    assert 0 == ocap("start", "--db", daemon / "k.db").returncode
+    assert "the run before left no word of its end: it was killed" in (daemon / "k.db.log").read_text()
+    assert pid != pid_of(daemon)
+
+
+def test_what_stops_the_kernel_is_the_last_word(folder: Path) -> None:
+    """A vat whose faults stop the kernel: the log says which and why."""
+    (folder / "c.toml").write_text(
+        toml().replace('source = "vat.py"', 'source = "vat.py"\non_fault = "panic"\nfault_limit = 1')
+    )
+    ocap("start", folder / "c.toml", "--db", folder / "k.db")
+    pid = pid_of(folder)
+    done = ocap("send", "a", "flood")
+    assert done.returncode in (1, 2)
+    wait_for_end(pid)
+    assert last_words(folder).startswith("the daemon has ended: because of CriticalVatError('vat a (v1):")
+
+
+async def test_daemon_that_hangs_is_killed_in_bounded_steps(daemon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(starting, "TERM_SECONDS", 0.5)
+    pid = pid_of(daemon)
+    sender = start_ocap("send", "a", "spin")
+    await trio.sleep(1.5)  # the command takes a while to start
+    began = time.monotonic()
+    done = await starting.stop(find_socket(daemon / "k.db"))
+    assert {"pid": pid, "by": "SIGKILL"} == done
+    assert time.monotonic() - began < 5
+    assert last_words(daemon).startswith("the daemon has ended: killed by `ocap stop`")
+    assert not info_path(socket_path(daemon / "k.db")).exists()
+    _, error = sender.communicate(timeout=20)
+    assert "ocap: the daemon ended before it answered; its log says why\n" == error
+    assert 0 == ocap("start", "--db", daemon / "k.db").returncode
+
+
+def test_foreground_is_for_service_managers(folder: Path) -> None:
+    process = start_ocap("start", folder / "c.toml", "--db", folder / "k.db", "--foreground")
+    assert process.stdout is not None
+    assert 'c: "ok"\n' == process.stdout.readline()
+    assert process.pid == pid_of(folder)
+    ocap("stop")
+    assert 0 == process.wait(20)
+    process.communicate()
+
+
+def test_signal_makes_it_write_what_it_is_doing(daemon: Path) -> None:
+    os.kill(pid_of(daemon), signal.SIGUSR1)
+    for _ in range(100):
+        if "SIGUSR1 asks for this" in (text := (daemon / "k.db.log").read_text()):
+            break
+        time.sleep(0.05)
+    assert "v1" in text.partition("SIGUSR1 asks for this")[2]
+    assert 0 == ocap("status").returncode
+
+
+def test_message_log_is_written_whole(folder: Path) -> None:
+    ocap("start", folder / "c.toml", "--db", folder / "k.db", "--log-json", folder / "log.jsonl")
+    ocap("send", "a", "echo", "1")
+    ocap("stop")
+    methods = [line for line in (folder / "log.jsonl").read_text().splitlines() if '"method": "echo"' in line]
+    assert 2 == len(methods)  # sent by the host, delivered to the vat
+
+
+# ---- the commands -----------------------------------------------------------------------------------
+
+
+def test_commands_over_the_socket(daemon: Path) -> None:
+    (daemon / "d.toml").write_text(toml("d"))
+    (daemon / "new.toml").write_text(toml("d").replace("vats.b]", "vats.z]"))
+    expected = {
+        ("launch", str(daemon / "d.toml")): 's2 d: "ok"\n',
+        ("update", "d", str(daemon / "new.toml"), "--dry-run"): "added z\nended b\n",
+        ("update", "d", str(daemon / "new.toml")): "added z\nended b\n",
+        ("restart", "d"): "s2 is restarted\n",
+        ("reload", "s2"): 's3 d: "ok"\n',
+        ("terminate", "d"): "s3 is terminated\n",
+        ("dead-letters",): "no dead letters\n",
+    }
+    for arguments, out in expected.items():
+        done = ocap(*arguments)
+        assert (out, "", 0) == (done.stdout, done.stderr, done.returncode), arguments
+    for arguments in [("suspend", "b"), ("resume", "b"), ("ping", "b"), ("upgrade", "b"), ("show", "b"), ("list",)]:
+        done = ocap(*arguments, "--json")
+        assert (0, "") == (done.returncode, done.stderr), arguments
+        assert isinstance(json.loads(done.stdout), dict | list)
+        assert "b" in ocap(*arguments).stdout
+    assert "SUBCLUSTER  NAME  VAT  NAME  STATE  INCARNATION" in ocap("list").stdout
+
+
+def test_what_vats_say_is_inert_on_a_terminal(daemon: Path) -> None:
+    hostile = "\x1b[31m\u202e\x07[bold]x[/bold]\r\n"
+    done = ocap("send", "a", "echo", json.dumps(hostile))
+    (line,) = done.stdout.splitlines()
+    assert line.isprintable()
+    (daemon / "d.toml").write_text(toml(json.dumps("\u202e[red]").replace("\\u202e", "\\u202E")))
+    assert 0 == ocap("launch", daemon / "d.toml").returncode
+    assert "\\u202e[red]" in ocap("list").stdout

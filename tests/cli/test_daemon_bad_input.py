@@ -1,0 +1,76 @@
+"""Bad input to the commands that ask a daemon gets one clear line, and the exit code that is documented."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocap.cli.app import run_app
+from ocap.verify import verify
+from tests.commands import ENVIRONMENT, ocap
+from tests.daemon.serving import VAT, toml
+
+
+@pytest.fixture(autouse=True, scope="module")
+def runtime() -> Iterator[Path]:
+    """A private folder for sockets, for this process and those it starts."""
+    folder = Path(tempfile.mkdtemp(prefix="ocap-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OCAP_RUNTIME_DIR", str(folder / "run"))
+        patch.setitem(ENVIRONMENT, "OCAP_RUNTIME_DIR", str(folder / "run"))
+        yield folder / "run"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A daemon that no test changes."""
+    folder = tmp_path_factory.mktemp("shared")
+    (folder / "vat.py").write_text(VAT)
+    (folder / "c.toml").write_text(toml())
+    assert 0 == ocap("start", folder / "c.toml", "--db", folder / "k.db").returncode
+    yield folder
+    assert 0 == ocap("stop", "--db", folder / "k.db").returncode
+    assert verify(folder / "k.db") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("show", "nope"), 2, "there is no subcluster or vat nope"),
+        (("send", "a", "echo", "x"), 2, """argument 1: x: is not JSON; text is written '"like this"'"""),
+        (("send", "a", "fail"), 1, "KeyError: 'no'"),
+        (("send", "a", "nope"), 1, "AttributeError: Root has no method nope"),
+        (("upgrade", "a", "nowhere.py"), 2, "nowhere.py: no such file"),
+        (("upgrade", "a", "broken.py"), 1, "the code cannot be loaded: RuntimeError: as it was told to"),
+        (("upgrade", "a", "--parameters", "[]"), 2, "--parameters: must be a JSON object"),
+        (("launch", "nope.toml"), 2, "nope.toml: no such file or directory"),
+        (("launch", "c.toml"), 2, "subclusters.c: there is a subcluster of this name; update or reload it"),
+        (("dead-letters", "--retry", "7"), 2, "there is no dead letter 7"),
+        (("dead-letters", "--retry", "7", "--drop", "7"), 2, "--retry, --drop: one of them at a time"),
+        (("start", "--db", "x.db", "--log-keep-days", "3"), 2, "there is nothing to keep without --log-json FILE"),
+        (("start",), 2, "--db"),
+        (("list", "--db", "other.db"), 2, "no daemon is running on that database"),
+        (("frobnicate",), 2, "frobnicate"),
+    ],
+)
+def test_bad_input_is_one_line(
+    shared: Path,
+    arguments: tuple[str, ...],
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(shared)
+    (shared / "broken.py").write_text("raise RuntimeError('as it was told to')")
+    assert code == run_app(list(arguments))
+    out, error = capfd.readouterr()
+    assert "" == out
+    (line,) = error.splitlines()
+    assert line.startswith("ocap: ")
+    assert message in line

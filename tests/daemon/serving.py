@@ -1,0 +1,121 @@
+"""A kernel with its control socket, in the test's own process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from attrs import frozen
+
+from ocap import Kernel
+from ocap.daemon.client import Client
+from ocap.daemon.commands import Commands
+from ocap.daemon.server import open_control
+from ocap.daemon.tap import Tap
+
+VAT = """
+from vats import DurableExo, E, Exo, make_promise_kit
+
+class Note(DurableExo):
+    text: str
+
+    async def read(self):
+        return self.text
+
+class Root(Exo):
+    def __init__(self, baggage, parameters):
+        self.notes = baggage.provide_map("notes")
+        self.others = baggage.provide_map("others")
+        self.parameters = parameters
+        self.count = 0
+
+    async def bootstrap(self, vats, services):
+        self.others["b"] = vats.get("b")
+        if self.parameters.get("never"):
+            await make_promise_kit().promise
+        if self.parameters.get("fails"):
+            raise ValueError("as it was told to")
+        return "ok"
+
+    async def echo(self, *args, **kwargs):
+        return [list(args), kwargs]
+
+    async def note(self, text):
+        self.notes[text] = Note(text=text)
+        return self.notes[text]
+
+    async def read(self, note):
+        return await E(note).read()
+
+    async def parameter(self, name):
+        return self.parameters[name]
+
+    async def ask_other(self, rounds):
+        for number in range(rounds):
+            await E(self.others["b"]).echo(number)
+        return rounds
+
+    async def fail(self):
+        raise KeyError("no")
+
+    async def flood(self):
+        while True:
+            E.send_only(self.others["b"]).echo(1)
+
+    async def spin(self):
+        while True:
+            pass
+
+    async def wait(self):
+        return await make_promise_kit().promise
+
+def build_root_object(vat_powers, parameters, baggage):
+    return Root(baggage, parameters)
+"""
+
+TOML = """
+[subclusters.{name}]
+bootstrap = "a"
+[subclusters.{name}.vats.a]
+source = "vat.py"
+parameters = {{ {parameters} }}
+[subclusters.{name}.vats.b]
+source = "vat.py"
+"""
+
+
+def toml(name: str = "c", parameters: str = "") -> str:
+    return TOML.format(name=name, parameters=parameters)
+
+
+@frozen
+class Served:
+    """What a test talks to."""
+
+    kernel: Kernel
+    tap: Tap
+    path: Path
+    client: Client
+    folder: str
+
+
+@asynccontextmanager
+async def serving(db: Path) -> AsyncIterator[Served]:
+    """A kernel on `db`, with one client, and the vat of these tests beside it."""
+    db.with_name("vat.py").write_text(VAT)
+    async with Kernel(db) as kernel, trio.open_nursery() as nursery:
+        tap = Tap(kernel)
+        nursery.start_soon(tap.run)
+        commands = Commands(kernel, tap, {"pid": 1})
+        async with open_control(commands, db) as path, await Client.connect(path) as client:
+            yield Served(kernel, tap, path, client, str(db.parent))
+        nursery.cancel_scope.cancel()
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    """Wait for what comes by itself, or fail."""
+    with trio.fail_after(10):
+        while not is_so():  # noqa: ASYNC110 - the kernel has no event for it
+            await trio.sleep(0.01)
