@@ -36,6 +36,7 @@ class VatConfig:
         fault_limit: faults it may have between two reaps.
         imports: modules its code may import beside the pure ones of the standard library and `vats`; None: no
             others; `["*"]`: any. A package stands for all that is in it.
+        reap_after: deliveries after which it is asked what it no longer holds; 0: never; None: as the kernel says.
         endowments: names of services it is given itself, as `vat_powers.endowments`.
     """
 
@@ -45,6 +46,7 @@ class VatConfig:
     on_fault: FaultPolicy = "suspend"
     fault_limit: int = FAULT_LIMIT
     imports: Sequence[str] | None = None
+    reap_after: int | None = None
     endowments: Sequence[str] = ()
 
 
@@ -225,6 +227,10 @@ def _check_vat(vat: VatConfig, where: str, services: Collection[str]) -> VatConf
     _is(vat.fault_limit, int, f"{where}.fault_limit")
     if vat.fault_limit < 1:
         raise ConfigError(f"{where}.fault_limit", f"must be at least 1, not {vat.fault_limit}")
+    if vat.reap_after is not None:
+        _is(vat.reap_after, int, f"{where}.reap_after")
+        if vat.reap_after < 0:
+            raise ConfigError(f"{where}.reap_after", f"is a number of deliveries, or 0 for never, not {vat.reap_after}")
     _check_services(vat.endowments, services, f"{where}.endowments")
     return evolve(
         vat,

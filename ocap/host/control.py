@@ -204,7 +204,7 @@ class Control:
                 raise ConfigError(f"vats.{name}.endowments", f"{service} is given to bootstrap only, as a service")
             endowments.append((service, kref))
         imports = None if vat.imports is None else tuple(vat.imports)
-        options = VatOptions(vat.critical, vat.on_fault, vat.fault_limit, imports, tuple(endowments))
+        options = VatOptions(vat.critical, vat.on_fault, vat.fault_limit, imports, vat.reap_after, tuple(endowments))
         data = self._data(dict(vat.parameters), f"vats.{name}.parameters", references)
         return VatSpec(name, vat.source, data, options)
 

@@ -22,6 +22,7 @@ from ocap.host.refs import HostRef
 from ocap.host.services import Services
 from ocap.kernel.core import Core
 from ocap.kernel.effects import Effect, Event, HostDelivery
+from ocap.kernel.gc import REAP_AFTER
 from ocap.protocol import deliveries
 from ocap.protocol.errors import (
     KernelClosedError,
@@ -51,11 +52,13 @@ class Kernel:
         system: the system subclusters, by name. They are launched, updated or terminated when the kernel
             is entered, so that they are as declared; they may use services that are `system_only`, and
             the root of each is offered to all as the service of its name.
+        reap_after: deliveries after which a vat is asked what it no longer holds, unless its config says
+            otherwise; 0: only when `collect_garbage` asks.
         log: called with each `Event` of the message log, after the commit of its crank.
 
     Raises:
         StoreError: (or a subclass of it) the file cannot be used; it was not changed.
-        ValueError: there is no such durability.
+        ValueError: there is no such durability, or `reap_after` is negative.
     """
 
     def __init__(
@@ -64,13 +67,16 @@ class Kernel:
         *,
         durability: Durability = "power",
         system: Mapping[str, ClusterConfig] | None = None,
+        reap_after: int = REAP_AFTER,
         log: Sink | None = None,
     ) -> None:
         if durability not in get_args(Durability):
             raise ValueError(f"durability is 'power', 'process' or 'none', not {durability!r}")
+        if reap_after < 0:
+            raise ValueError(f"reap_after is a number of deliveries, or 0 for never, not {reap_after}")
         self._backend = SqliteBackend(path, durability)
         try:
-            self._core = Core(self._backend)
+            self._core = Core(self._backend, reap_after=reap_after)
         except BaseException:
             self._backend.close()
             raise

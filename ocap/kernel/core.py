@@ -29,7 +29,7 @@ from ocap.kernel.cycles import CycleSearch
 from ocap.kernel.effects import Effect, Event, HostDelivery
 from ocap.kernel.facets import Facets
 from ocap.kernel.failures import Failures
-from ocap.kernel.gc import Collector
+from ocap.kernel.gc import REAP_AFTER, Collector
 from ocap.kernel.items import CreateVat, Item, Notify, PingVat, Send, TerminateVat, UpgradeVat
 from ocap.kernel.lifecycle import ENDED, TERMINATED, Lifecycle
 from ocap.kernel.promises import CYCLE, Promises
@@ -61,9 +61,10 @@ class Core:
     Args:
         backend: the store; its transaction is committed by `commit` only.
         traced: whether to make `Event` effects for the message log.
+        reap_after: deliveries after which a vat is asked to bring out its dead, unless its options say otherwise; 0: never.
     """
 
-    def __init__(self, backend: Backend, *, traced: bool = False) -> None:
+    def __init__(self, backend: Backend, *, traced: bool = False, reap_after: int = REAP_AFTER) -> None:
         self.state = State(backend)
         self.traced = traced
         self.counts = Refcounts(self.state)
@@ -72,7 +73,7 @@ class Core:
         self.lifecycle = Lifecycle(self.state, self.counts, self._promises, self.backlog)
         self.facets = Facets(self.state, self.counts, self._promises, self.lifecycle, self.end)
         self.subclusters = Subclusters(self.state, self.counts, self._promises, self.lifecycle, self.facets)
-        self.collector = Collector(self.state.gc)
+        self.collector = Collector(self.state.gc, reap_after)
         self.cycles = CycleSearch(self.state)
         cranks = self._cranks = Cranks(self.state, self.counts, self._promises, self.lifecycle, self.subclusters)
         self._failures = Failures(self.state, self.counts, self._promises, self.lifecycle, self.subclusters, cranks)
@@ -176,7 +177,8 @@ class Core:
             self.state.vatstore.put((crank.vat, key), value)
         if outcome.log or outcome.complaints:
             self._cranks.complain(crank, outcome)
-        self.collector.count_delivery(crank.vat)
+        if crank.item is not None:  # what the collector itself asks of a vat is no reason to ask again
+            self.collector.count_delivery(keeper.row)
         if keeper.row.faults and isinstance(crank.delivery, deliveries.BringOutYourDead):
             self.lifecycle.set_vat(keeper.row, "faults", 0)  # so many deliveries went well since
         if isinstance(crank.delivery, deliveries.ReportEdges):
@@ -214,6 +216,9 @@ class Core:
                 return self._restart_crank(row, 0)
             self.collector.give_up(asleep)
         work = self.collector.next_work(self.running, self.lifecycle.keeper)
+        if work is None and self.cycles.think(self.lifecycle.keeper):
+            self.collector.has_more = True
+            return self._over(self._cranks.begin(), 0)
         if work is None:
             work = self.cycles.next_work(self.running, self.lifecycle.keeper)
             if self.cycles.to_reap and not self.cycles.is_under_way:

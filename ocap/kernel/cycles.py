@@ -8,15 +8,16 @@ Owns the search under way, in memory only: a process that ends leaves nothing ha
 
 Invariants:
 
-1. Cranks go on between the reports. Every name that crosses the wall meanwhile counts as reached
-   (`State.crossed`): an object that could still come to life has to be named to do so.
+1. Cranks go on between the reports, and while they are thought over in slices. Every name that
+   crosses the wall meanwhile counts as reached (`State.crossed`): an object that could still come to
+   life has to be named to do so. What nothing reaches when that is over, nothing will.
 2. What cannot be asked (a vat without a worker, one that faulted) holds all it imports.
 3. A vat forgets an export in the same crank in which the kernel takes it away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 
 from ocap.kernel.state import State
@@ -26,6 +27,9 @@ from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
 
 BATCH = 250
 """Exports taken away in one crank."""
+
+SLICE = 2000
+"""Names looked at in one crank: some milliseconds."""
 
 Work = tuple[VatId, deliveries.Delivery, deliveries.Delivery]
 Edges = tuple[tuple[str, tuple[str, ...]], ...]
@@ -38,9 +42,8 @@ class CycleSearch:
     def __init__(self, state: State) -> None:
         self._state = state
         self._to_ask: dict[str, None] = {}
-        self._asked: dict[str, None] = {}
-        self._edges: dict[str, tuple[str, ...]] = {}
-        self._roots: set[str] = set()
+        self._reports: dict[str, Edges] = {}
+        self._judgement: Iterator[None] | None = None
         self._garbage: dict[str, dict[str, None]] = {}
         self._has_taken = False
         self.to_reap: list[str] = []
@@ -54,13 +57,28 @@ class CycleSearch:
         """Begin, unless a search is under way."""
         if not self.is_under_way:
             self._to_ask = dict.fromkeys(sorted({*running} - {HOST, KERNEL}, key=sort_key))
-            self._asked = {}
-            self._edges = {}
-            self._roots = set()
+            self._reports = {}
             self._state.crossed = set()
             self._has_taken = False
 
+    def think(self, keeper: Keepers) -> bool:
+        """Think some of what was reported over, in a crank of the kernel's own; whether there was any need to."""
+        if not self.is_under_way or self._to_ask:
+            return False
+        if self._reports:
+            reports, self._reports = self._reports, {}
+            self._judgement = self._judge(reports, keeper)
+        if self._judgement is None:
+            return False
+        self._state.write()
+        try:
+            next(self._judgement)
+        except StopIteration:
+            self._judgement = None
+        return True
+
     def next_work(self, running: Collection[str], keeper: Keepers) -> Work | None:
+        """Whom to ask, or what to take from whom; None while there is something to think over, or when all is done."""
         if not self.is_under_way:
             return None
         while self._to_ask:
@@ -68,8 +86,8 @@ class CycleSearch:
             del self._to_ask[vat]
             if vat in running:
                 return VatId(vat), deliveries.ReportEdges(), deliveries.ReportEdges()
-        if self._asked:
-            self._judge()
+        if self._reports or self._judgement is not None:
+            return None
         while self._garbage:
             vat = next(iter(self._garbage))
             taken = self._take(keeper(vat)) if vat in running else []
@@ -85,44 +103,53 @@ class CycleSearch:
         return None
 
     def report(self, keeper: VatKeeper, edges: Edges) -> None:
-        """What a vat answered. Names it does not hold are nobody's business."""
-        self._asked[keeper.row.id] = None
-        for source, targets in edges:
-            rows = map(keeper.clist.by_vref, targets)
-            krefs = tuple([row.kref for row in rows if row is not None])
-            if source == "":
-                self._roots.update(krefs)
-            else:
-                row = keeper.clist.by_vref(source)
-                if row is not None:
-                    self._edges[row.kref] = krefs
+        """What a vat answered, in its own names."""
+        self._reports[keeper.row.id] = edges
 
-    def _judge(self) -> None:
-        """Everything is reported: find what no root leads to."""
-        state = self._state
-        state.write()
+    def _judge(self, reports: dict[str, Edges], keeper: Keepers) -> Iterator[None]:
+        """Find what no root leads to. The store is up to date each time this goes on."""
+        state, backend = self._state, self._state.backend
         assert state.crossed is not None
-        backend = state.backend
-        roots = self._roots | state.crossed | set(backend.held_by_kernel())
+        waiting: list[str] = []
+        edges: dict[str, tuple[str, ...]] = {}
+        exports: dict[str, list[str]] = {}
+        for vat, reported in reports.items():
+            exports[vat] = []
+            for number, (source, targets) in enumerate(reported, 1):
+                leads_to = _known(keeper(vat), targets)  # a name it does not hold is nobody's business
+                if source == "":
+                    waiting += leads_to
+                for kref in _known(keeper(vat), (source,)):
+                    edges[kref] = leads_to
+                    exports[vat].append(kref)
+                if number % SLICE == 0:
+                    yield
+        for krefs in backend.held_by_kernel():
+            waiting += krefs
+            yield
         for vat in backend.vats():
-            if vat not in self._asked:
-                roots.update(backend.clist_rows(vat, "imports", -1))
+            after: str | None = None if vat in reports else ""
+            while after is not None and (page := backend.imports_after(vat, after, SLICE)):
+                waiting += page
+                after = page[-1]
+                yield
         reached: set[str] = set()
-        waiting = list(roots)
+        steps = 0
         while waiting:
-            kref = waiting.pop()
-            if kref not in reached:
-                reached.add(kref)
-                waiting.extend(self._edges.get(kref, ()))
-        self._garbage = {}
-        for vat in self._asked:
-            lost = [
-                kref for kref in backend.clist_rows(vat, "exports", -1) if kref in self._edges and kref not in reached
-            ]
+            while waiting:
+                kref = waiting.pop()
+                if kref not in reached:
+                    reached.add(kref)
+                    waiting += edges.get(kref, ())
+                steps += 1
+                if steps % SLICE == 0:
+                    yield
+            waiting += state.crossed - reached
+        for vat, krefs_of in exports.items():
+            lost = [kref for kref in krefs_of if kref not in reached]
             if lost:
                 self._garbage[vat] = dict.fromkeys(sorted(lost, key=sort_key))
-        self.to_reap = list(self._asked)
-        self._asked = {}
+        self.to_reap = list(reports)
 
     def _take(self, keeper: VatKeeper) -> list[tuple[str, str]]:
         """Take the next exports of a vat away from it."""
@@ -136,3 +163,8 @@ class CycleSearch:
                 taken.append((kref, row.vref))
                 keeper.orphan(row, export, "it was part of a cycle that nothing reached")
         return taken
+
+
+def _known(keeper: VatKeeper, vrefs: Iterable[str]) -> tuple[str, ...]:
+    rows = map(keeper.clist.by_vref, vrefs)
+    return tuple([row.kref for row in rows if row is not None])

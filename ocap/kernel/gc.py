@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 
 from ocap.kernel.gc_actions import KINDS, GcActions
+from ocap.kernel.rows import VatRow
 from ocap.kernel.vat import VatKeeper
 from ocap.protocol import deliveries
 from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
@@ -30,7 +31,14 @@ GC_BATCH = 250
 
 REAP_AFTER = 1000
 """Deliveries after which a vat is asked to bring out its dead. Each asking costs it a full run of
-Python's collector; SwingSet, asking after each delivery, spent most of its time there."""
+Python's collector; SwingSet, asking after each delivery, spent most of its time there. A kernel and a
+vat may have other numbers."""
+
+REFERENCES = 10
+"""Times as many new references have a vat asked as well: who is given many in few messages is asked sooner."""
+
+_NEVER = 1 << 60
+"""Deliveries that no vat lives to see."""
 
 Work = tuple[VatId, deliveries.Delivery, deliveries.Delivery]
 """Whom, and what in the kernel's names and in the vat's."""
@@ -39,9 +47,12 @@ Work = tuple[VatId, deliveries.Delivery, deliveries.Delivery]
 class Collector:
     """Chooses what a vat is to be told or asked next."""
 
-    def __init__(self, actions: GcActions) -> None:
+    def __init__(self, actions: GcActions, reap_after: int = REAP_AFTER) -> None:
         self._actions = actions
-        self._dirt: dict[str, int] = {}
+        self._reap_after = reap_after
+        self._until_reap: dict[
+            str, tuple[int, int]
+        ] = {}  # by vat, deliveries to come, and the reference that comes first
         self._reap: dict[str, bool] = {}  # vats to be asked, and whether to the end
         self._audits: dict[str, str] = {}  # by vat, the last import it was asked about
         self._is_thorough = False
@@ -50,18 +61,25 @@ class Collector:
 
     def started(self, vat: str, incarnation: int) -> None:
         """A worker runs the vat now: what waited for that can be told."""
-        self._dirt[vat] = 0
+        self._until_reap.pop(vat, None)
         if incarnation > 0:
             self._audits[vat] = ""
         if self._actions.wait_for(vat):
             self._actions.active[vat] = None
 
-    def count_delivery(self, vat: str) -> None:
-        dirt = self._dirt.get(vat, 0) + 1
-        if dirt >= REAP_AFTER:
-            dirt = 0
-            self._reap.setdefault(vat, False)
-        self._dirt[vat] = dirt
+    def count_delivery(self, row: VatRow) -> None:
+        """The vat took a delivery, which may be the one after which it is to be asked."""
+        left, until = self._until_reap.get(row.id) or self._reap_when(row)
+        if left == 1 or row.next_import >= until:
+            self._until_reap[row.id] = self._reap_when(row)
+            self._reap.setdefault(row.id, False)
+        else:
+            self._until_reap[row.id] = left - 1, until
+
+    def _reap_when(self, row: VatRow) -> tuple[int, int]:
+        own = row.options.reap_after
+        after = (self._reap_after if own is None else own) or _NEVER
+        return after, row.next_import + REFERENCES * after
 
     def schedule_reap(self, vat: str, *, to_the_end: bool = False) -> None:
         """Ask a vat to bring out its dead; `to_the_end`: it is started for that, and asked for everything."""

@@ -24,6 +24,7 @@ class VatOptions:
         on_fault: what becomes of it after `fault_limit` faults: it is suspended with its messages held,
             terminated, or the kernel stops. One that does not start again is suspended rather than terminated.
         imports: the modules its code may import beside the pure ones, `*` for any; None: no others.
+        reap_after: deliveries after which it is asked to bring out its dead; 0: never; None: as the kernel says.
         endowments: services that it is given when it starts, by name; counted references.
     """
 
@@ -31,6 +32,7 @@ class VatOptions:
     on_fault: FaultPolicy = "suspend"
     fault_limit: int = FAULT_LIMIT
     imports: tuple[str, ...] | None = None
+    reap_after: int | None = None
     endowments: tuple[tuple[str, Kref], ...] = ()
 
 

@@ -230,13 +230,13 @@ class SqliteBackend:
     def vats(self) -> list[str]:
         return self._column("SELECT id FROM vats")
 
-    def held_by_kernel(self) -> list[str]:
-        """Krefs that anything but a clist holds: what waits in queues, settled data, roots, services…"""
-        named: set[str] = set()
+    def held_by_kernel(self) -> Iterator[list[str]]:
+        """Krefs that anything but a clist holds: what waits in queues, settled data, roots, services…
+
+        One kind of holder at a time, asked for when its turn comes.
+        """
         for query in _HOLDERS:
-            for text in self._column(query):
-                named.update(split(text))
-        return list(named)
+            yield [kref for text in self._column(query) for kref in split(text)]
 
     def census(self) -> dict[str, int]:
         """How many rows the tables have that grow with what is held."""

@@ -146,7 +146,7 @@ def test_cluster_file_must_be_utf_8(folder: Path, db: Path, capfd: pytest.Captur
         ),
         (
             CLUSTER.format(cluster="", vat="sauce = 1"),
-            "subclusters.c.vats.a.sauce: unknown key; known here: critical, endowments, fault_limit, imports, on_fault, parameters, source",
+            "subclusters.c.vats.a.sauce: unknown key; known here: critical, endowments, fault_limit, imports, on_fault, parameters, reap_after, source",
         ),
         (CLUSTER.format(cluster="services = 'x'", vat=""), "subclusters.c.services: must be a list of service names"),
         (CLUSTER.format(cluster="", vat="parameters = 3"), "subclusters.c.vats.a.parameters: must be a table, not int"),

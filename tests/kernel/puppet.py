@@ -13,6 +13,7 @@ from typing import Any
 from ocap.kernel.core import Core
 from ocap.kernel.crank import Crank
 from ocap.kernel.effects import Effect, Event, HostDelivery
+from ocap.kernel.gc import REAP_AFTER
 from ocap.kernel.items import Item
 from ocap.kernel.lifecycle import VatSpec
 from ocap.kernel.options import DEFAULT_OPTIONS, VatOptions
@@ -142,10 +143,11 @@ class World:
         options: Mapping[str, VatOptions] | None = None,
         vat_admin: bool = False,
         is_system: bool = False,
+        reap_after: int = REAP_AFTER,
     ) -> None:
         self.path = path
         self.backend = backend or SqliteBackend(path, "none")
-        self.core = Core(self.backend, traced=True)
+        self.core = Core(self.backend, traced=True, reap_after=reap_after)
         worlds.append(self)
         self.scripts: dict[str, Script] = {}
         self.seen: Seen = []
