@@ -375,8 +375,13 @@ class Control:
 
     # ---- references ---------------------------------------------------------------------------
 
-    async def revoke(self, ref: HostRef) -> None:
+    def _check_ref(self, ref: HostRef) -> None:
         self._endpoint.check_ours(ref)
+        if not isinstance(ref, HostRef):
+            raise NotPassableError("", "this is a promise; await it, and use the reference it settles to")
+
+    async def revoke(self, ref: HostRef) -> None:
+        self._check_ref(ref)
 
         def change() -> None:
             self._check_alive([ref])
@@ -387,7 +392,7 @@ class Control:
         await self._apply(change)
 
     async def pin(self, ref: HostRef) -> None:
-        self._endpoint.check_ours(ref)
+        self._check_ref(ref)
 
         def change() -> None:
             self._check_alive([ref])
@@ -398,6 +403,8 @@ class Control:
         await self._apply(change)
 
     async def unpin(self, ref: HostRef) -> None:
+        self._check_ref(ref)
+
         def change() -> None:
             if self._core.state.pins.get(ref.kref) is not None:
                 self._core.state.pins.delete(ref.kref)
@@ -414,7 +421,7 @@ class Control:
 
     def _dead_letter(self, row: DeadLetterRow) -> DeadLetter:
         args, kwargs = self._endpoint.decoder.decode(row.args)
-        target = self._endpoint.ref(row.target, "object")
+        target = self._endpoint.stand_in(row.target)
         return DeadLetter(row.number, row.crank, row.vat, target, row.method, tuple(args), kwargs, row.reason)
 
     def _find_dead_letter(self, number: int) -> DeadLetterRow:

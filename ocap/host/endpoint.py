@@ -25,7 +25,7 @@ from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData, Settlement
 from ocap.protocol.errors import DecodeError, KernelClosedError, NotPassableError, ObjectGoneError, OcapError
 from ocap.protocol.marshal import Decoder, encode
-from ocap.protocol.refs import HOST, Vref, is_vat_allocated, promise_export
+from ocap.protocol.refs import HOST, Vref, is_promise_kref, is_vat_allocated, promise_export
 
 logger = logging.getLogger("ocap.host")
 
@@ -72,6 +72,10 @@ class Endpoint:
             weakref.finalize(ref, self._dropped.append, kref).atexit = False
         return ref
 
+    def stand_in(self, kref: str) -> HostRef | HostPromise:
+        """What stands for an object or a promise."""
+        return self._import_promise(kref) if is_promise_kref(kref) else self.ref(kref, "object")
+
     def _import_promise(self, kref: str) -> HostPromise:
         promise = self._promises.get(kref)
         if promise is None:
@@ -81,9 +85,18 @@ class Endpoint:
         return promise
 
     def _subscribe(self, kref: str) -> None:
-        row = self.core.state.clist(HOST).by_kref(kref)
-        if row is not None:
-            self.core.between_cranks(lambda: self.core.host_syscalls([syscalls.Subscribe(row.vref)]))
+        promise = self._promises.get(kref)
+        if promise is None:
+            return  # told meanwhile
+        if self.core.state.promises.get(kref) is None:
+            self.settle(self._promises.pop(kref), None, ObjectGoneError("nobody holds this promise any more"))
+            return
+
+        def change() -> None:
+            vref = self.core.lifecycle.keeper(HOST).to_vat(kref)
+            self.core.host_syscalls([syscalls.Subscribe(vref)])
+
+        self.core.between_cranks(change)
 
     def vref(self, thing: Any) -> Vref:
         """The host's name for a reference or pending promise; inside a change only."""

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ocap.config import ClusterConfig
-from ocap.host.refs import HostRef
+from ocap.host.refs import HostPromise, HostRef
 from ocap.protocol.errors import LaunchError, UpgradeError
 from ocap.protocol.refs import SubclusterId, VatId
 
@@ -80,13 +80,13 @@ class DeadLetter:
     Attributes:
         crank: the crank that was undone.
         vat: whose; `reason`: what it did.
-        target: the object it was sent to.
+        target: the object it was sent to, or the promise for it.
     """
 
     number: int
     crank: int
     vat: VatId
-    target: HostRef
+    target: HostRef | HostPromise
     method: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]

@@ -434,10 +434,13 @@ class Kernel:
             Whether this call made it happen.
 
         Raises:
+            TypeError: the key is no text.
             KernelClosedError: the kernel runs already, or is over.
         """
         if self._nursery is not None or self._is_over:
             raise KernelClosedError("restart all vats before entering the kernel")
+        if not isinstance(key, str):
+            raise TypeError(f"the key of an event is a str, not {type(key).__name__}")
         events = self._core.state.events
         if events.get(key) is not None:
             return False
@@ -454,6 +457,7 @@ class Kernel:
 
         Raises:
             ObjectGoneError: it has gone already.
+            NotPassableError: it is no reference of this kernel.
         """
         self._check_running()
         await self._control.revoke(ref)
@@ -465,6 +469,7 @@ class Kernel:
 
         Raises:
             ObjectGoneError: it has gone already.
+            NotPassableError: it is no reference of this kernel.
         """
         self._check_running()
         await self._control.pin(ref)
