@@ -142,7 +142,8 @@ class TestPin:
     async def test_unpinned_it_goes_when_nobody_holds_it(self, path: Path, source: Path) -> None:
         async with Kernel(path, durability="process") as kernel:
             made = await kernel.launch_subcluster(counters(source))
-            await E(made.root).count()
+            await E(made.root).get_scrap()
+            kernel.collect_garbage()
             await kernel.idle()
             census = kernel.census()
             scrap = await E(made.root).get_scrap()
