@@ -35,5 +35,5 @@ clean:  ## remove everything made here, the example's database too
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ocap needs Python 3.11 or later: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,repl,metrics,otel,test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli,http,repl,metrics,otel,test,dev]'
 	@touch $@

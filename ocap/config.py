@@ -9,9 +9,9 @@ import ast
 import importlib.util
 import os
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from attrs import asdict, evolve, field, fields, frozen
 
@@ -20,6 +20,8 @@ from ocap.kernel.options import FAULT_LIMIT, FaultPolicy
 from ocap.protocol.errors import ConfigError, NotPassableError
 from ocap.protocol.marshal import encode
 from vats.ambient import ANYTHING
+
+_T = TypeVar("_T")
 
 
 @frozen
@@ -78,14 +80,28 @@ def load_toml(path: str | os.PathLike[str]) -> dict[str, ClusterConfig]:
         ConfigError: the file cannot be read, is no TOML (with line and column), or has a key or
             value that does not belong; the message starts with the file's name.
     """
-    path = Path(path)
+    return _in_file(path, lambda document: _clusters(document, Path(path).parent))
+
+
+def load_services(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+    """The tables `[services.NAME]` of a TOML file: options of what `ocap run` provides. Raises as `load_toml` does."""
+    return _in_file(
+        path,
+        lambda document: {
+            name: _table(options, f"services.{name}")
+            for name, options in _table(document.get("services", {}), "services").items()
+        },
+    )
+
+
+def _in_file(path: str | os.PathLike[str], read: Callable[[dict[str, Any]], _T]) -> _T:
     try:
-        text = path.read_bytes().decode()
+        text = Path(path).read_bytes().decode()
     except OSError as error:
         raise ConfigError(str(path), _os_reason(error)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
-    return parse_toml(text, path.parent, str(path))
+    return _in_text(text, str(path), read)
 
 
 def parse_toml(text: str, folder: str | os.PathLike[str], name: str) -> dict[str, ClusterConfig]:
@@ -99,38 +115,55 @@ def parse_toml(text: str, folder: str | os.PathLike[str], name: str) -> dict[str
     Raises:
         ConfigError: as `load_toml`.
     """
+    return _in_text(text, name, lambda document: _clusters(document, Path(folder)))
+
+
+def _in_text(text: str, name: str, read: Callable[[dict[str, Any]], _T]) -> _T:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(name, f"not valid TOML: {error}") from error
     try:
-        return _clusters(document, Path(folder))
+        return read(document)
     except ConfigError as error:
         raise ConfigError(name, str(error)) from None
 
 
 def _clusters(document: dict[str, Any], folder: Path) -> dict[str, ClusterConfig]:
-    _only(document, {"subclusters"}, "")
+    _only(document, {"subclusters", "services"}, "")
     subclusters = _table(document.get("subclusters"), "subclusters")
     if not subclusters:
         raise ConfigError("subclusters", "at least one [subclusters.NAME] is needed")
-    return {name: _cluster(table, name, folder) for name, table in subclusters.items()}
+    return {
+        name: config_from_table(table, name, folder, where=f"subclusters.{name}.")
+        for name, table in subclusters.items()
+    }
 
 
-def _cluster(value: Any, name: str, folder: Path) -> ClusterConfig:
-    where = f"subclusters.{name}"
-    table = _table(value, where)
-    _only(table, _CLUSTER_KEYS, where)
+def config_from_table(value: Any, name: str, folder: Path, *, where: str = "") -> ClusterConfig:
+    """A config from a table as TOML has it.
+
+    Args:
+        value: with the keys of `[subclusters.NAME]`.
+        name: of the subcluster.
+        folder: what relative sources are relative to.
+        where: what paths in errors begin with.
+
+    Raises:
+        ConfigError: a key or value that does not belong.
+    """
+    table = _table(value, where.removesuffix("."))
+    _only(table, _CLUSTER_KEYS, where.removesuffix("."))
     vats = {
-        vat: _vat(entry, f"{where}.vats.{vat}", folder)
-        for vat, entry in _table(table.get("vats"), f"{where}.vats").items()
+        vat: _vat(entry, f"{where}vats.{vat}", folder)
+        for vat, entry in _table(table.get("vats"), f"{where}vats").items()
     }
     services = table.get("services", [])
     if not isinstance(services, list) or not all(isinstance(service, str) for service in services):
-        raise ConfigError(f"{where}.services", "must be a list of service names")
+        raise ConfigError(f"{where}services", "must be a list of service names")
     bootstrap = table.get("bootstrap")
     if not isinstance(bootstrap, str):
-        raise ConfigError(f"{where}.bootstrap", "must name one of the vats")
+        raise ConfigError(f"{where}bootstrap", "must name one of the vats")
     return ClusterConfig(bootstrap, vats, services, name)
 
 

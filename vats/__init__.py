@@ -4,7 +4,14 @@ A vat is a module with `build_root_object(vat_powers, parameters, baggage)` that
 object. Nothing here knows trio, files or a clock.
 """
 
-from ocap.protocol.errors import DisconnectedError, NotPassableError, RemoteError
+from ocap.protocol.errors import (
+    DisconnectedError,
+    IncarnationEndedError,
+    NotPassableError,
+    ObjectGoneError,
+    RemoteError,
+    VatTerminatedError,
+)
 from ocap.protocol.eventual import E, Promise, Ref
 from ocap.protocol.passable import passable
 from vats.baggage import Baggage
@@ -31,9 +38,11 @@ __all__ = [
     "Exo",
     "ExoKit",
     "Facet",
+    "IncarnationEndedError",
     "MapStore",
     "MissingKindError",
     "NotPassableError",
+    "ObjectGoneError",
     "Promise",
     "PromiseKit",
     "Ref",
@@ -41,6 +50,7 @@ __all__ = [
     "SchemaError",
     "SetStore",
     "VatPowers",
+    "VatTerminatedError",
     "VirtualExo",
     "VirtualExoKit",
     "WeakMapStore",

@@ -13,10 +13,11 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from ocap.cli import control
+from ocap.cli.cluster_file import ClusterFile, load_cluster_file
 from ocap.cli.inspect import collect, explain
 from ocap.cli.log import draw, explain_crank, show_log
 from ocap.cli.repl import prompt_in
-from ocap.cli.run import load_configs, run_clusters
+from ocap.cli.run import run_clusters
 from ocap.cli.verify import verify_file
 from ocap.legible import safe_text
 from ocap.log.selection import Selection, parse_cranks, parse_time
@@ -101,7 +102,7 @@ def repl(
     json
         Print each value as a line of JSON.
     """
-    return prompt_in(db, {} if cluster is None else load_configs(cluster), as_json=json)
+    return prompt_in(db, ClusterFile() if cluster is None else load_cluster_file(cluster), as_json=json)
 
 
 @app.command

@@ -22,6 +22,7 @@ from typing import Any
 
 import trio
 
+from ocap.cli.cluster_file import ClusterFile
 from ocap.cli.run import Run, dump_on_signal
 from ocap.config import ClusterConfig
 from ocap.host.kernel import Kernel
@@ -36,15 +37,16 @@ _NAME = "<ocap>"
 Read = Callable[[str], Awaitable[str]]
 
 
-def prompt_in(db: Path | None, configs: Mapping[str, ClusterConfig], *, as_json: bool) -> int:
+def prompt_in(db: Path | None, file: ClusterFile, *, as_json: bool) -> int:
     """Open a kernel, launch or resume the subclusters, and prompt until the input ends.
 
     Raises:
+        ConfigError: the file does not say what a service needs that the database asks for.
         StoreError: the database cannot be used.
     """
     # Before anything is opened: its extra may not be installed.
     read, printed = _terminal() if sys.stdin.isatty() else (_read_line, _as_it_is)
-    kernel = Kernel(db)
+    kernel = file.open_kernel(db)
 
     def log(event: Event) -> None:
         if event.kind == "log":
@@ -52,7 +54,7 @@ def prompt_in(db: Path | None, configs: Mapping[str, ClusterConfig], *, as_json:
 
     kernel.observe(log, messages=False)
     with printed():
-        return trio.run(_prompt_in, kernel, configs, read, as_json)
+        return trio.run(_prompt_in, kernel, file.configs, read, as_json)
 
 
 async def _prompt_in(kernel: Kernel, configs: Mapping[str, ClusterConfig], read: Read, as_json: bool) -> int:
@@ -77,7 +79,7 @@ async def _prompt_in(kernel: Kernel, configs: Mapping[str, ClusterConfig], read:
 async def _launch(kernel: Kernel, configs: Mapping[str, ClusterConfig]) -> None:
     """Launch or resume what the file describes; what cannot be launched is told, and the prompt comes all the same."""
     work = Run(kernel, configs, lambda name, result: print(f"{safe_text(name)}: {as_text(result)}", file=sys.stderr))
-    known = {subcluster.name: subcluster for subcluster in kernel.get_subclusters()}
+    known = {subcluster.name: subcluster for subcluster in kernel.get_subclusters() if not subcluster.is_system}
     async with trio.open_nursery() as launching:
 
         async def give_up() -> None:

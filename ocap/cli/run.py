@@ -12,7 +12,8 @@ from typing import Any
 
 import trio
 
-from ocap.config import ClusterConfig, check_config, load_toml
+from ocap.cli.cluster_file import load_cluster_file
+from ocap.config import ClusterConfig, check_config
 from ocap.host.inventory import Subcluster
 from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
@@ -20,21 +21,7 @@ from ocap.legible import as_text, safe_text, to_json
 from ocap.log import from_event, to_json_line, to_line
 from ocap.log.writing import LogFile, Retention
 from ocap.protocol.errors import ConfigError, LaunchError
-
-
-def load_configs(path: Path) -> dict[str, ClusterConfig]:
-    """The subclusters that a file describes, by name.
-
-    Raises:
-        ConfigError: the file is wrong.
-    """
-    configs = load_toml(path)
-    for name, config in configs.items():
-        try:
-            check_config(config, {})
-        except ConfigError as error:
-            raise ConfigError(str(path), f"subclusters.{name}.{error}") from None
-    return configs
+from ocap.services.standard import STANDARD
 
 
 def run_clusters(
@@ -53,15 +40,15 @@ def run_clusters(
         ConfigError: the file is wrong; nothing was changed.
         StoreError: the database cannot be used.
     """
-    configs = load_configs(path)
+    file = load_cluster_file(path)
     if log_json is None and retention != Retention():
         raise ConfigError("--log-keep-size, --log-keep-days", "there is nothing to keep without --log-json FILE")
     serve_metrics = None if metrics is None else partial(_metrics_server(), port=metrics)
     sink = None if log_json is None else LogFile(log_json, retention)
     try:
-        kernel = Kernel(db, log=None)
+        kernel = file.open_kernel(db)
         kernel.observe(_Log(kernel, sink, everything=log), messages=log or sink is not None)
-        return trio.run(_run, kernel, configs, as_json, serve_metrics)
+        return trio.run(_run, kernel, file.configs, as_json, serve_metrics)
     finally:
         if sink is not None:
             sink.close()
@@ -118,7 +105,7 @@ class Run:
     async def until_done(self) -> None:
         """Wait until the kernel is idle and nothing outside can wake it."""
         while True:
-            await self.kernel.idle()
+            await self.kernel.idle(services=True)
             status = self.kernel.status()
             if status["idle"] and not status["service_calls"]:
                 if not self.awaited:
@@ -155,9 +142,9 @@ async def _run(
     async with kernel:
         async with trio.open_nursery() as nursery:
             work = Run(kernel, configs, report)
-            known = {subcluster.name: subcluster for subcluster in kernel.get_subclusters()}
+            known = {subcluster.name: subcluster for subcluster in kernel.get_subclusters() if not subcluster.is_system}
             for name, subcluster in known.items():
-                if name in configs and subcluster.config != check_config(configs[name], {}):
+                if name in configs and subcluster.config != check_config(configs[name], STANDARD):
                     text = "is resumed with the config it was launched with, which differs from the file's"
                     print(f"ocap: {safe_text(name)} {text}", file=sys.stderr)
 
@@ -170,6 +157,8 @@ async def _run(
                         return
 
             nursery.start_soon(watch_for_interrupt)
+            for vat in [vat for it in kernel.get_subclusters() if it.is_system for vat in it.vats.values()]:
+                nursery.start_soon(kernel.ping_vat, vat.id)  # so that it asks services again for what it waits for
             nursery.start_soon(dump_on_signal, kernel)
             if serve_metrics is not None:
                 print(f"ocap: metrics at {await nursery.start(serve_metrics, kernel)}", file=sys.stderr)

@@ -51,7 +51,8 @@ class Kernel:
         durability: what a commit survives: loss of power, of the process, or nothing.
         system: the system subclusters, by name. They are launched, updated or terminated when the kernel
             is entered, so that they are as declared; they may use services that are `system_only`, and
-            the root of each is offered to all as the service of its name.
+            the root of each is offered to all as the service of its name. None, for a program that looks
+            after a store: they stay as they are.
         reap_after: deliveries after which a vat is asked what it no longer holds, unless its config says
             otherwise; 0: only when `collect_garbage` asks.
         log: called with each `Event` of the message log, after the commit of its crank.
@@ -89,7 +90,7 @@ class Kernel:
         self._endpoint.is_closed = True
         self._services = Services(self._endpoint)
         self._control = Control(self._core, self._endpoint, self._services, self._apply, self._scheduler.submit)
-        self._system = dict(system or {})
+        self._system = None if system is None else dict(system)
         self._nursery_manager: Any = None
         self._nursery: trio.Nursery | None = None
         self._is_over = False
@@ -105,7 +106,8 @@ class Kernel:
         self._endpoint.is_closed = False
         self._nursery.start_soon(self._scheduler.run, workers, name="ocap scheduler")
         try:
-            await self._control.settle_system(self._system)
+            if self._system is not None:
+                await self._control.settle_system(self._system)
         except BaseException:
             if await self.__aexit__(*sys.exc_info()):
                 raise KernelClosedError("the kernel was cancelled while it was entered") from None
@@ -244,6 +246,20 @@ class Kernel:
         """The services that a config may ask for, by name."""
         self._check_open()
         return sorted(self._control.known(is_system=False))
+
+    def declare(self, name: str, config: ClusterConfig) -> None:
+        """Have a system subcluster, beside those given as `system`. Call it before entering the kernel.
+
+        Raises:
+            ValueError: one of that name is declared already.
+            KernelClosedError: the kernel runs already, or is over.
+        """
+        if self._nursery is not None or self._is_over:
+            raise KernelClosedError("declare system subclusters before entering the kernel")
+        declared = self._system or {}
+        if name in declared:
+            raise ValueError(f"a system subcluster named {name} is declared already")
+        self._system = {**declared, name: config}
 
     # ---- subclusters --------------------------------------------------------------------------
 
@@ -507,13 +523,18 @@ class Kernel:
 
     # ---- as a whole ---------------------------------------------------------------------------
 
-    async def idle(self) -> None:
+    async def idle(self, *, services: bool = False) -> None:
         """Wait until no work is left and everything done is committed.
 
-        Services may still be at work, and wake the kernel later.
+        Args:
+            services: also until no service is at work, such as a clock that is to wake the timer. Without
+                it they may be, and wake the kernel later.
         """
         self._check_running()
         await self._scheduler.idle()
+        while services and self._services.calls:
+            await self._services.idle()
+            await self._scheduler.idle()
         self._check_running()
 
     def status(self) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Services:
         self._by_kref: dict[str, Service] = {}
         self.calls = 0
         """Calls under way."""
+        self._none_left = trio.Event()
 
     def provide(self, name: str, thing: Any, *, system_only: bool) -> Service:
         """Enter a service; its kref is the one its name always had. Between cranks only.
@@ -78,6 +79,14 @@ class Services:
             self._settle(message.result, value, rejected=False)
         finally:
             self.calls -= 1
+            if not self.calls:
+                self._none_left.set()
+                self._none_left = trio.Event()
+
+    async def idle(self) -> None:
+        """Wait until no call is under way."""
+        if self.calls:
+            await self._none_left.wait()
 
     def _settle(self, result: str | None, value: Any, *, rejected: bool) -> None:
         if result is not None:

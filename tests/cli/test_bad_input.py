@@ -158,8 +158,8 @@ def test_cluster_file_must_be_utf_8(folder: Path, db: Path, capfd: pytest.Captur
             "subclusters.c.bootstrap: there is no vat 'b'; there are: a",
         ),
         (
-            CLUSTER.format(cluster="services = ['timer']", vat=""),
-            "subclusters.c.services: there is no service 'timer'; provided here: none",
+            CLUSTER.format(cluster="services = ['clock']", vat=""),
+            "subclusters.c.services: there is no service 'clock'; provided here: http, log, random, timer, vat_admin",
         ),
     ],
 )
