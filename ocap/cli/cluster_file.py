@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ from attrs import field, frozen
 
 from ocap.config import ClusterConfig, check_config, load_services, load_toml
 from ocap.host.kernel import Kernel
-from ocap.protocol.errors import ConfigError
+from ocap.protocol.errors import ConfigError, OcapError
 from ocap.services.standard import STANDARD, names_in, standard_services
 
 
 @frozen
 class ClusterFile:
-    """Attributes:
-    path: where it is; None for no file.
-    configs: its subclusters, by name.
-    options: of services, by name.
+    """What a file says.
+
+    Attributes:
+        path: where it is; None for no file.
+        configs: its subclusters, by name.
+        options: of services, by name.
     """
 
     path: Path | None = None
@@ -47,6 +50,14 @@ class ClusterFile:
 
     def _placed(self, error: ConfigError) -> ConfigError:
         return error if self.path is None else ConfigError(str(self.path), str(error))
+
+
+async def wake_system(kernel: Kernel) -> None:
+    """Start the vats of system subclusters, so that they ask services again for what they wait for."""
+    for subcluster in kernel.get_subclusters():
+        for vat in subcluster.vats.values() if subcluster.is_system else ():
+            with suppress(OcapError):  # it is suspended, or fails: the log says so
+                await kernel.ping_vat(vat.id)
 
 
 def load_cluster_file(path: Path) -> ClusterFile:

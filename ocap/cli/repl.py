@@ -22,7 +22,7 @@ from typing import Any
 
 import trio
 
-from ocap.cli.cluster_file import ClusterFile
+from ocap.cli.cluster_file import ClusterFile, wake_system
 from ocap.cli.run import Run, dump_on_signal
 from ocap.config import ClusterConfig
 from ocap.host.kernel import Kernel
@@ -64,6 +64,7 @@ async def _prompt_in(kernel: Kernel, configs: Mapping[str, ClusterConfig], read:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(dump_on_signal, kernel)
             nursery.start_soon(console.watch_for_interrupt, nursery.cancel_scope)
+            nursery.start_soon(wake_system, kernel)
             await _launch(kernel, configs)
             names["roots"].update((it.name or it.id, it.root) for it in kernel.get_subclusters())
             if sys.stdin.isatty() and not as_json:

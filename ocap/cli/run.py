@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from ocap.cli.cluster_file import load_cluster_file
+from ocap.cli.cluster_file import load_cluster_file, wake_system
 from ocap.config import ClusterConfig, check_config
 from ocap.host.inventory import Subcluster
 from ocap.host.kernel import Kernel
@@ -157,8 +157,7 @@ async def _run(
                         return
 
             nursery.start_soon(watch_for_interrupt)
-            for vat in [vat for it in kernel.get_subclusters() if it.is_system for vat in it.vats.values()]:
-                nursery.start_soon(kernel.ping_vat, vat.id)  # so that it asks services again for what it waits for
+            nursery.start_soon(wake_system, kernel)
             nursery.start_soon(dump_on_signal, kernel)
             if serve_metrics is not None:
                 print(f"ocap: metrics at {await nursery.start(serve_metrics, kernel)}", file=sys.stderr)
