@@ -13,7 +13,6 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from ocap.cli import control
-from ocap.cli.cluster_file import ClusterFile, load_cluster_file
 from ocap.cli.inspect import collect, explain
 from ocap.cli.log import draw, explain_crank, show_log
 from ocap.cli.repl import prompt_in
@@ -23,6 +22,7 @@ from ocap.legible import safe_text
 from ocap.log.selection import Selection, parse_cranks, parse_time
 from ocap.log.writing import parse_retention
 from ocap.protocol.errors import ConfigError, OcapError
+from ocap.services.cluster_file import ClusterFile, load_cluster_file
 
 
 def _version() -> str:

@@ -22,7 +22,6 @@ from typing import Any
 
 import trio
 
-from ocap.cli.cluster_file import ClusterFile, wake_system
 from ocap.cli.run import Run, dump_on_signal
 from ocap.config import ClusterConfig
 from ocap.host.kernel import Kernel
@@ -30,6 +29,7 @@ from ocap.kernel.effects import Event
 from ocap.legible import as_text, safe_text, to_json
 from ocap.log import from_event, to_line
 from ocap.protocol.eventual import E
+from ocap.services.cluster_file import ClusterFile, wake_system
 
 _NAME = "<ocap>"
 """What tracebacks call the lines that were typed."""

@@ -12,7 +12,6 @@ from typing import Any
 
 import trio
 
-from ocap.cli.cluster_file import load_cluster_file, wake_system
 from ocap.config import ClusterConfig, check_config
 from ocap.host.inventory import Subcluster
 from ocap.host.kernel import Kernel
@@ -21,6 +20,7 @@ from ocap.legible import as_text, safe_text, to_json
 from ocap.log import from_event, to_json_line, to_line
 from ocap.log.writing import LogFile, Retention
 from ocap.protocol.errors import ConfigError, LaunchError
+from ocap.services.cluster_file import load_cluster_file, wake_system
 from ocap.services.standard import STANDARD
 
 

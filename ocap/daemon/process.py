@@ -22,7 +22,7 @@ from typing import Any
 import trio
 from attrs import frozen
 
-from ocap.config import ClusterConfig, check_config, load_toml
+from ocap.config import ClusterConfig
 from ocap.daemon.commands import Commands
 from ocap.daemon.place import info_path
 from ocap.daemon.server import open_control
@@ -32,6 +32,7 @@ from ocap.legible import safe_text, to_json
 from ocap.log import Entry, to_json_line
 from ocap.log.writing import LogFile, parse_retention
 from ocap.protocol.errors import ConfigError, LaunchError, OcapError
+from ocap.services.cluster_file import ClusterFile, load_cluster_file
 
 logger = logging.getLogger("ocap.daemon")
 
@@ -76,11 +77,11 @@ def run_daemon(options: Options, report: Report) -> int:
     Raises:
         OcapError: it could not start; nothing was changed.
     """
-    configs = {} if options.cluster is None else load_toml(options.cluster)
+    file = ClusterFile() if options.cluster is None else load_cluster_file(Path(options.cluster))
+    configs = file.configs
     retention = parse_retention(options.keep_size, options.keep_days)
-    kernel = Kernel(options.database)  # takes the lock
+    kernel = file.open_kernel(Path(options.database), also=("log", "random"))  # takes the lock
     try:
-        _check(configs, options.cluster, kernel.service_names())
         _open_log(Path(options.log))
     except BaseException:
         kernel.close()
@@ -107,14 +108,6 @@ def run_daemon(options: Options, report: Report) -> int:
         if sink is not None:
             sink.close()
         logger.info("%s: %s", ENDED, cause)
-
-
-def _check(configs: Mapping[str, ClusterConfig], file: str | None, services: list[str]) -> None:
-    for name, config in configs.items():
-        try:
-            check_config(config, services)
-        except ConfigError as error:
-            raise ConfigError(str(file), f"subclusters.{name}.{error}") from None
 
 
 def _only(error: BaseException) -> BaseException:

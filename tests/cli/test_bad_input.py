@@ -137,7 +137,7 @@ def test_cluster_file_must_be_utf_8(folder: Path, db: Path, capfd: pytest.Captur
     ("text", "line"),
     [
         ("", "subclusters: is missing"),
-        ("[clusters.c]", "clusters: unknown key; known here: subclusters"),
+        ("[clusters.c]", "clusters: unknown key; known here: services, subclusters"),
         ("[subclusters]", "subclusters: at least one [subclusters.NAME] is needed"),
         ("subclusters = 3", "subclusters: must be a table, not int"),
         (

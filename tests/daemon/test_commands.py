@@ -56,7 +56,7 @@ async def test_names_that_are_not_there_or_not_unique(db: Path) -> None:
 async def test_launch_that_is_refused_changes_nothing(db: Path) -> None:
     async with serving(db) as it:
         for text, expected in [
-            ("x = 1", ("ConfigError", "x: unknown key; known here: subclusters")),
+            ("x = 1", ("ConfigError", "x: unknown key; known here: services, subclusters")),
             (toml(parameters="fails = true"), ("LaunchError", "c: bootstrap raised ValueError: as it was told to")),
         ]:
             assert expected == await failure(it, "launch", text=text, folder=it.folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,12 @@ class ClusterFile:
     configs: Mapping[str, ClusterConfig] = field(factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(factory=dict)
 
-    def open_kernel(self, db: Path | None) -> Kernel:
+    def open_kernel(self, db: Path | None, *, also: Collection[str] = ()) -> Kernel:
         """A kernel that is not entered yet, with the services that the file and what the database holds ask for.
+
+        Args:
+            db: the database; None keeps everything in memory.
+            also: standard services for what may be launched later.
 
         Raises:
             ConfigError: the file does not say what is needed for one of them.
@@ -41,6 +45,7 @@ class ClusterFile:
             known = kernel.get_subclusters()
             asked = names_in([*self.configs.values(), *(it.config for it in known)])
             asked.update(it.name for it in known if it.is_system)
+            asked.update(also)
             for provide in standard_services(asked, self.options).values():
                 provide(kernel)
         except ConfigError as error:
