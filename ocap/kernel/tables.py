@@ -30,8 +30,9 @@ K = TypeVar("K")
 R = TypeVar("R")
 T = TypeVar("T", bound=Row)
 
-CACHE_LIMIT = 500_000
-"""Rows kept in memory after a commit, all tables together: some 200 MB."""
+CACHE_LIMIT = 100_000
+"""Rows kept in memory after a commit, all tables together: some 40 MB. To let go of them takes tens of
+milliseconds, which somebody may be waiting for."""
 
 READ_LIMIT = 50_000
 """Rows of vatstores kept in memory within a crank, some 20 MB: a behaviour may look at millions of objects."""

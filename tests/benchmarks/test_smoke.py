@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import verifying
 from benchmarks.cases import CASES, STORES, Case, WrongResultError
 from benchmarks.drop import drop
 from benchmarks.layers import LAYERS, layer_of
@@ -165,3 +166,13 @@ async def test_all_that_is_dropped_is_collected_of_itself(tmp_path: Path) -> Non
     """A small run of `python -m benchmarks.drop`, which raises if anything is left or `verify` finds fault."""
     phases = await drop(10 * MANY, "heap", tmp_path / "kernel.db")
     assert phases[-1].cranks > 10 * MANY // REAP_BUDGET
+
+
+def test_the_stores_that_verifying_is_measured_on_are_in_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A small run of `python -m benchmarks.verifying`, which raises if `verify` finds fault."""
+    assert 0 == verifying.main([str(10 * MANY), "--folder", str(tmp_path)])
+    assert ["10,000 objects on a heap:", "10,000 durable objects:"] == [
+        line.split(":")[0] + ":" for line in capsys.readouterr().out.splitlines()
+    ]
