@@ -45,6 +45,7 @@ from ocap.protocol.errors import (
     SubclusterNotFoundError,
     UpgradeError,
     VatNotFoundError,
+    VatTerminatedError,
 )
 from ocap.protocol.marshal import encode
 from ocap.protocol.refs import HOST, Kref, SubclusterId
@@ -345,7 +346,10 @@ class Control:
             self._core.state.queue.push(UpgradeVat(row.id, new, data, result, 0))
             return result
 
-        await self._ask(change)
+        try:
+            await self._ask(change)
+        except VatTerminatedError:
+            raise VatNotFoundError(f"vat {vat} was terminated before its turn came") from None
         return self.vat(self.find_vat(vat))
 
     async def ping_vat(self, vat: str) -> None:
