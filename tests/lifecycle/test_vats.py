@@ -186,7 +186,7 @@ class TestOfItsOwn:
                 await done
 
     async def test_one_that_cannot_be_created_tells_why(self, path: Path, source: Path) -> None:
-        bad = variant(source, "bad", "VERSION", "raise RuntimeError('no such luck')\nVERSION")
+        bad = variant(source, "bad", 'VERSION = "one"', "raise RuntimeError('no such luck')")
         async with Kernel(path, durability="process") as kernel:
             made = await kernel.launch_subcluster(counters(source, services=["vat_admin"]))
             with pytest.raises(LaunchError, match="no such luck"):
