@@ -48,6 +48,13 @@ def test_host_program_finds_what_it_left(tmp_path: Path) -> None:
         assert f"$ python examples/hello/host.py hello.db\n{done.stdout}" in tutorial
 
 
+def test_ready_made_vats_do_what_the_page_says() -> None:
+    command = [sys.executable, str(REPOSITORY / "examples/ready_made/host.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=ENVIRONMENT)
+    page = (REPOSITORY / "docs/reference/ready-made-vats.md").read_text()
+    assert f"$ python examples/ready_made/host.py\n{done.stdout}```" in page
+
+
 def test_chain_and_diagram_on_the_page_are_what_the_command_shows(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     assert ocap("run", HELLO / "hello.toml", "--log-json", log).returncode == 0
