@@ -81,18 +81,18 @@ async def base(kernel: Kernel, source: Path) -> None:
 async def killed(path: Path, source: Path, operate: Operation, point: str, number: int) -> tuple[bool, bool]:
     """Run an operation until the process dies; whether it did, and whether the operation was acknowledged."""
     kernel = Kernel(path, durability="none")
-    killer: Killer | None = None
+    killers = []
     acknowledged = False
     try:
         async with kernel:
             await kernel.idle()
-            killer = Killer(kernel._core, point, number)
+            killers.append(Killer(kernel._core, point, number))
             await operate(kernel, source)
             acknowledged = True
             await kernel.idle()
     except (KilledError, KernelClosedError):
-        assert killer is not None
-    return killer is not None and killer.has_killed, acknowledged
+        assert killers
+    return killers[0].has_killed, acknowledged
 
 
 async def kill_at_each_step(
