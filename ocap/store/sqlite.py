@@ -325,6 +325,10 @@ def _check_version(db: apsw.Connection, name: str, oldest: int) -> int:
         raise StoreVersionError(
             f"{name}: written by a newer version (layout {found}, this program knows {VERSION}); upgrade the program"
         )
+    if found < oldest and found in MIGRATIONS:
+        raise StoreVersionError(
+            f"{name}: has layout {found}; open it with a kernel first, which brings it up to layout {VERSION}"
+        )
     if found < oldest:
         raise StoreVersionError(f"{name}: layout {found} is too old for this program (layout {VERSION})")
     return found
