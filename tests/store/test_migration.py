@@ -56,7 +56,7 @@ def layout(path: Path) -> dict[str, Any]:
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         tables = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        indexes = {row for row in db.execute("SELECT name, tbl_name FROM sqlite_schema WHERE type = 'index'")}
+        indexes = set(db.execute("SELECT name, tbl_name FROM sqlite_schema WHERE type = 'index'"))
         columns = {table: {row[1:] for row in db.execute(f"PRAGMA table_info({table})")} for table in tables}
         return {"indexes": indexes, **columns}
     finally:
