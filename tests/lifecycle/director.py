@@ -18,7 +18,7 @@ class Director(Exo):
                 self.baggage[name] = ref
 
     async def go(self, rounds: int) -> None:
-        spawn(self.play(rounds))
+        self.playing = spawn(self.play(rounds))
 
     async def play(self, rounds: int) -> None:
         for number in range(rounds):

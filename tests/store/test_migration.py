@@ -13,7 +13,7 @@ from ocap import ClusterConfig, E, Kernel, VatConfig, VatTerminatedError
 from ocap.protocol.errors import StoreVersionError
 from ocap.store import sqlite
 from ocap.store.rowmap import MAPPINGS
-from ocap.store.schema import VERSION
+from ocap.store.schema import MIGRATIONS, VERSION
 from ocap.store.sqlite import SqliteBackend
 from ocap.verify import verify
 
@@ -93,7 +93,7 @@ def test_the_layout_is_that_of_a_new_file(path: Path, tmp_path: Path) -> None:
 
 def test_one_that_fails_in_the_middle_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = rows(path)
-    broken = {version: f"{text}\nINSERT INTO nowhere VALUES (1);" for version, text in sqlite.MIGRATIONS.items()}
+    broken = {version: f"{text}\nINSERT INTO nowhere VALUES (1);" for version, text in MIGRATIONS.items()}
     with monkeypatch.context() as patch:
         patch.setattr(sqlite, "MIGRATIONS", broken)
         with pytest.raises(apsw.SQLError):
