@@ -10,6 +10,9 @@ _EXTRAS = {
     "prometheus_client": "metrics need two more packages: pip install 'ocap[metrics]'",
     "prompt_toolkit": "the prompt needs one more package: pip install 'ocap[repl]'",
     "hypercorn": "metrics need two more packages: pip install 'ocap[metrics]'",
+    **dict.fromkeys(
+        ("starlette", "jinja2", "tomli_w"), "the control panel needs four more packages: pip install 'ocap[panel]'"
+    ),
 }
 """By what is missing: what to say."""
 

@@ -87,6 +87,11 @@ class _Lenient(Decoder):
 _lenient = _Lenient()
 
 
+def decoded(data: CapData) -> Any:
+    """The value of `data`, references as `Shown`, records as their fields. Raises `DecodeError`."""
+    return _lenient.decode(data)
+
+
 def shown(data: CapData) -> Any:
     """The value of `data` for people: JSON, references as their slots."""
     try:

@@ -13,7 +13,7 @@ settings.register_profile("ci", derandomize=True, database=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
-SLOW_FOLDERS = {"cli", "clusters", "crash", "daemon", "docs", "lifecycle", "ready_made", "ring", "services"}
+SLOW_FOLDERS = {"cli", "clusters", "crash", "daemon", "docs", "lifecycle", "panel", "ready_made", "ring", "services"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

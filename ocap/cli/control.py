@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_text
 import os
 import sys
+import webbrowser
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -455,6 +456,45 @@ def dead_letters(*, retry: int | None = None, drop: int | None = None, db: Datab
     return _print(_ask(db, "dead_letters"), tables.dead_letters, as_json=json)
 
 
+def panel(
+    *,
+    db: Database = None,
+    port: int = 0,
+    browser: Flag = False,
+    json: Flag = False,
+) -> int:
+    """Serve the control panel of a running daemon to browsers on this machine, until Ctrl-C.
+
+    Prints a link that lets one browser in, once; and another one each time a link was used. Needs the extra ocap[panel].
+
+    Parameters
+    ----------
+    db
+        The database of the daemon; needed if several run.
+    port
+        The port of the loopback; by default one that is free.
+    browser
+        Open the first link in this machine's browser.
+    json
+        Print each link as a line of JSON, {"link": ...}.
+    """
+    import starlette  # noqa: F401, PLC0415 - first: hypercorn is also of another extra
+
+    from ocap.panel.serving import run_panel  # noqa: PLC0415 - an extra, which may not be installed
+
+    is_first = True
+
+    def announce(link: str) -> None:
+        nonlocal is_first
+        print(json_text.dumps({"link": link}) if json else link, flush=True)
+        if is_first and browser:
+            webbrowser.open(link)
+        is_first = False
+
+    run_panel(db, port, announce)
+    return 130
+
+
 def register(app: App) -> None:
     """Add the commands of this module."""
     commands: list[Any] = [
@@ -471,7 +511,7 @@ def register(app: App) -> None:
         resume,
         terminate,
     ]
-    for command in [*commands, ping, send, revoke, dead_letters]:
+    for command in [*commands, ping, send, revoke, dead_letters, panel]:
         app.command(command)
     app.command(show_list, name="list")
 

@@ -55,7 +55,7 @@ class Traffic:
 
     Attributes:
         names: by id, the names of those who take part, vats in the order in which they appear.
-        steps: at most MAX_STEPS.
+        steps: at most as many as were asked for.
         count: how many there would have been.
     """
 
@@ -64,12 +64,15 @@ class Traffic:
     count: int = 0
 
 
-def traffic_of(entries: Iterable[Entry], is_wanted: Callable[[Entry], bool] = lambda _: True) -> Traffic:
+def traffic_of(
+    entries: Iterable[Entry], is_wanted: Callable[[Entry], bool] = lambda _: True, *, limit: int = MAX_STEPS
+) -> Traffic:
     """The steps that entries tell of.
 
     Args:
         entries: the log, whole and in order: who sent a message stands before its delivery.
         is_wanted: which entries are to be seen.
+        limit: steps at most.
     """
     traffic = Traffic()
     origins = _Origins()
@@ -82,7 +85,7 @@ def traffic_of(entries: Iterable[Entry], is_wanted: Callable[[Entry], bool] = la
             if not wanted:
                 continue
             traffic.count += 1
-            if len(traffic.steps) < MAX_STEPS:
+            if len(traffic.steps) < limit:
                 traffic.steps.append(step)
                 for vat in (step.source, step.target):
                     traffic.names.setdefault(vat, names.get(vat, vat))

@@ -102,13 +102,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(db: Path) -> AsyncIterator[Served]:
+async def serving(db: Path, **about: str) -> AsyncIterator[Served]:
     """A kernel on `db`, with one client, and the vat of these tests beside it."""
     db.with_name("vat.py").write_text(VAT)
     async with Kernel(db) as kernel, trio.open_nursery() as nursery:
         tap = Tap(kernel)
         nursery.start_soon(tap.run)
-        commands = Commands(kernel, tap, {"pid": 1})
+        commands = Commands(kernel, tap, {"pid": 1, "database": str(db), **about})
         async with open_control(commands, db) as path, await Client.connect(path) as client:
             yield Served(kernel, tap, path, client, str(db.parent))
         nursery.cancel_scope.cancel()

@@ -1,0 +1,524 @@
+"""The pages, put together: what is asked for, what is read for it, and the template that shows it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any
+
+import tomli_w
+import trio
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from ocap.daemon.client import Client
+from ocap.daemon.protocol import RequestFailedError
+from ocap.legible import as_text, safe_text
+from ocap.log import Entry, to_line
+from ocap.log.chain import NoSuchCrankError, chain_to
+from ocap.log.selection import Selection
+from ocap.log.svg import to_svg
+from ocap.log.traffic import Traffic, traffic_of
+from ocap.panel.access import COOKIE, Doorkeeper, Wall
+from ocap.panel.actions import Actions, FormError
+from ocap.panel.drawing import graph, plot
+from ocap.panel.live import Live, Shown
+from ocap.panel.reading import HIDDEN, PAGE, NothingThereError, Reader
+from ocap.protocol.errors import OcapError
+from ocap.protocol.refs import KERNEL
+
+STEPS = 60
+"""Of the diagram of live traffic: what fits on a screen or two."""
+
+UNSEEN = "kernel, or not seen"
+"""Whom a sampled message is from whose sending was passed over."""
+
+LINES = 200
+"""Of traffic that a page shows at once."""
+
+DRAWN = 1_000
+"""The latest entries that a diagram is drawn from."""
+
+HEARTBEAT = 15.0
+"""Seconds after which a stream without news says that it lives."""
+
+SPAN = 120.0
+"""Seconds that a plot goes back."""
+
+STREAMS = 16
+"""Streams of events at a time; a browser has one for each open page."""
+
+STATIC = {
+    "icon.svg": "image/svg+xml",
+    "panel.css": "text/css; charset=utf-8",
+    "panel.js": "text/javascript; charset=utf-8",
+    "login.js": "text/javascript; charset=utf-8",
+}
+
+_OF_SUBCLUSTERS = ("update", "reload", "restart", "suspend", "resume", "terminate")
+_OF_VATS = ("upgrade", "restart", "suspend", "resume", "terminate")
+
+_PICTURE = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+"""A diagram is a document with a style of its own, and no scripts."""
+
+Page = Callable[[Request], Awaitable[Response]]
+
+
+class Panel:
+    """The panel of one kernel.
+
+    Args:
+        about: what the daemon said of itself.
+        connect: opens a connection to it.
+    """
+
+    def __init__(
+        self, reader: Reader, live: Live, about: Mapping[str, Any], connect: Callable[[], Awaitable[Client]]
+    ) -> None:
+        self._reader = reader
+        self._live = live
+        self._about = about
+        self._connect = connect
+        self._actions = Actions(connect, reader, about["folder"])
+        self._streams = 0
+        self._static = {name: files("ocap.panel").joinpath("static", name).read_bytes() for name in STATIC}
+        self._templates = Environment(
+            loader=PackageLoader("ocap.panel"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            # Vats wrote much of what is shown: nothing of it may turn text round or hide.
+            finalize=lambda value: safe_text(value) if type(value) is str else value,
+        )
+        self._templates.globals.update(as_text=as_text, page_size=PAGE, hidden=HIDDEN)
+
+    def app(self, keeper: Doorkeeper, port: int) -> Wall:
+        """The whole, behind its wall."""
+        self._keeper = keeper
+        routes = [
+            Route("/", self._page(self._overview)),
+            Route("/subclusters", self._page(self._subclusters)),
+            Route("/subclusters/launch", self._page(self._launch)),
+            Route("/subclusters/{id}", self._page(self._subcluster)),
+            Route("/subclusters/{id}/{action}", self._page(self._subcluster_action)),
+            Route("/vats", self._page(self._vats)),
+            Route("/vats/{id}", self._page(self._vat)),
+            Route("/vats/{id}/{action}", self._page(self._vat_action)),
+            Route("/objects", self._page(self._objects)),
+            Route("/objects/{kref}", self._page(self._object)),
+            Route("/objects/{kref}/revoke", self._page(self._revoke)),
+            Route("/graph", self._page(self._graph)),
+            Route("/promises", self._page(self._promises)),
+            Route("/promises/{kref}", self._page(self._promise)),
+            Route("/send", self._page(self._send)),
+            Route("/traffic", self._page(self._traffic)),
+            Route("/traffic/diagram.svg", self._page(self._diagram)),
+            Route("/traffic/why/{crank:int}", self._page(self._why_crank)),
+            Route("/dead-letters", self._page(self._dead_letters)),
+            Route("/store", self._page(self._store)),
+            Route("/store/{table}", self._page(self._table)),
+            Route("/static/{name}", self._static_file),
+            Route("/do/{action}", self._do, methods=["POST"]),
+            Route("/events", self._events, methods=["POST"]),
+            Route("/login", self._login, methods=["POST"]),
+            Route("/logout", self._logout, methods=["POST"]),
+        ]
+        login = self._templates.get_template("login.html").render().encode()
+        paths = [f"/static/{name}" for name in STATIC]
+        return Wall(Starlette(routes=routes), keeper, port, paths, "/login", login)
+
+    def _page(self, make: Page) -> Page:
+        async def page(request: Request) -> Response:
+            try:
+                return await make(request)
+            except NothingThereError:
+                return self._show(request, "missing.html", 404, "")
+
+        return page
+
+    def _show(self, request: Request, template: str, status: int, section: str, **context: Any) -> Response:
+        text = self._templates.get_template(template).render(
+            token=request.scope["state"]["session"].token,
+            section=section,
+            is_away=self._live.is_away,
+            database=self._about["database"],
+            **context,
+        )
+        return Response(text, status, media_type="text/html")
+
+    # ---- pages ----------------------------------------------------------------------------------
+
+    async def _overview(self, request: Request) -> Response:
+        self._live.glance()
+        with self._reader.snapshot():
+            vats, subclusters = self._reader.vats(), self._reader.subclusters()
+            unsettled, stored = self._reader.unsettled(), self._reader.stored()
+        faulty = [vat for vat in vats if vat["faults"] or vat["state"] == "suspended"]
+        counts = {"vats": vats, "subclusters": subclusters, "unsettled": unsettled, "stored": stored, "faulty": faulty}
+        samples = list(self._live.samples)
+        latest = samples[-1] if samples else None
+        plots = self._plots()
+        return self._show(request, "overview.html", 200, "overview", latest=latest, plots=plots, **counts)
+
+    def _plots(self) -> list[tuple[str, Markup]]:
+        samples = list(self._live.samples)
+        pairs = list(pairwise(samples))
+        rates = [(new.at, (new.cranks - old.cranks) / max(new.at - old.at, 0.001)) for old, new in pairs]
+        rates = [(at, max(0.0, rate)) for at, rate in rates]
+        commits = [(new.at, max(0.0, (new.commits - old.commits) / max(new.at - old.at, 0.001))) for old, new in pairs]
+        queue = [(it.at, float(it.queue)) for it in samples]
+        return [
+            ("Cranks a second", plot(rates, "a second", "Cranks a second", span=SPAN)),
+            ("Commits a second", plot(commits, "a second", "Commits a second", span=SPAN)),
+            ("Run queue", plot(queue, "items", "Items in the run queue", span=SPAN)),
+            ("Milliseconds a crank", self._latencies()),
+        ]
+
+    def _latencies(self) -> Markup:
+        """The median of each second, of the cranks that were looked at."""
+        seconds: dict[int, list[float]] = {}
+        for it in self._live.ring:
+            if it.entry is not None and it.entry.took is not None and it.entry.kind == "deliver":
+                seconds.setdefault(int(it.at), []).append(it.entry.took * 1000)
+        points = [(float(at), sorted(values)[len(values) // 2]) for at, values in sorted(seconds.items())]
+        return plot(points, "ms", "Median time of a crank, of a sample", span=SPAN)
+
+    async def _subclusters(self, request: Request) -> Response:
+        with self._reader.snapshot():
+            found = self._reader.subclusters()
+        return self._show(request, "subclusters.html", 200, "subclusters", subclusters=found)
+
+    async def _launch(self, request: Request) -> Response:
+        return self._show(request, "launch.html", 200, "subclusters", folder=self._about["folder"])
+
+    async def _subcluster(self, request: Request) -> Response:
+        with self._reader.snapshot():
+            found = self._reader.subcluster(request.path_params["id"])
+            text = self._editable(found["id"])
+        return self._show(request, "subcluster.html", 200, "subclusters", it=found, text=text)
+
+    async def _subcluster_action(self, request: Request) -> Response:
+        action = request.path_params["action"]
+        if action not in _OF_SUBCLUSTERS:
+            raise NothingThereError
+        with self._reader.snapshot():
+            found = self._reader.subcluster(request.path_params["id"])
+            text = self._editable(found["id"]) if action == "update" else None
+        context = {"it": found, "action": action, "kind": "subcluster", "folder": self._about["folder"], "text": text}
+        return self._show(
+            request, "update.html" if action == "update" else "action.html", 200, "subclusters", **context
+        )
+
+    def _editable(self, id_: str) -> Markup | None:
+        """The config of a subcluster as TOML; None if TOML cannot say it."""
+        config = self._reader.config(id_)
+        if config is None:
+            return None
+        try:
+            text = tomli_w.dumps({"subclusters": {config.pop("name"): config}}, multiline_strings=True)
+        except (TypeError, ValueError):
+            return None
+        return Markup(escape(_visible(text)))  # noqa: S704 - escaped; the editor shows its lines
+
+    async def _vats(self, request: Request) -> Response:
+        with self._reader.snapshot():
+            found = self._reader.vats()
+        return self._show(request, "vats.html", 200, "vats", vats=found)
+
+    async def _vat(self, request: Request) -> Response:
+        with self._reader.snapshot():
+            found = self._reader.vat(request.path_params["id"])
+        return self._show(request, "vat.html", 200, "vats", it=found)
+
+    async def _vat_action(self, request: Request) -> Response:
+        action = request.path_params["action"]
+        if action not in _OF_VATS:
+            raise NothingThereError
+        with self._reader.snapshot():
+            found = self._reader.vat(request.path_params["id"])
+        template = "upgrade.html" if action == "upgrade" else "action.html"
+        context = {"it": found, "action": action, "kind": "vat"}
+        return self._show(request, template, 200, "vats", **context)
+
+    async def _objects(self, request: Request) -> Response:
+        vat, after = request.query_params.get("vat", ""), _number(request, "after")
+        with self._reader.snapshot():
+            found, vats = self._reader.objects(vat, after), self._reader.vats()
+        return self._show(request, "objects.html", 200, "objects", objects=found, vats=vats, vat=vat, after=after)
+
+    async def _object(self, request: Request) -> Response:
+        kref = request.path_params["kref"]
+        with self._reader.snapshot():
+            found = self._reader.object(kref)
+        try:
+            why = await trio.to_thread.run_sync(self._reader.why, kref)
+        except LookupError:
+            raise NothingThereError from None
+        return self._show(request, "object.html", 200, "objects", it=found, why=why)
+
+    async def _revoke(self, request: Request) -> Response:
+        with self._reader.snapshot():
+            found = self._reader.object(request.path_params["kref"])
+        return self._show(request, "revoke.html", 200, "objects", it=found)
+
+    async def _graph(self, request: Request) -> Response:
+        chosen = request.query_params.get("vat", "")
+        with self._reader.snapshot():
+            names = {vat["id"]: vat["name"] for vat in self._reader.vats()}
+            edges = self._reader.edges()
+        names["host"] = "host"
+        within = [edge for edge in edges if edge.source in names and edge.target in names]
+        picture = graph(names, within, chosen)
+        return self._show(
+            request, "graph.html", 200, "objects", picture=picture, edges=within, names=names, chosen=chosen
+        )
+
+    async def _promises(self, request: Request) -> Response:
+        with self._reader.snapshot():
+            found, count = self._reader.promises(), self._reader.unsettled()
+        now = time.time()
+        for row in found:
+            at, is_first = self._live.seen.get(row["kref"], (now, False))
+            row["since"] = f"{'over ' if is_first else ''}{_span(now - at)}"
+        cycles = _cycles(found)
+        return self._show(request, "promises.html", 200, "promises", promises=found, count=count, cycles=cycles)
+
+    async def _promise(self, request: Request) -> Response:
+        with self._reader.snapshot():
+            found = self._reader.promise(request.path_params["kref"])
+        return self._show(request, "promise.html", 200, "promises", it=found)
+
+    async def _send(self, request: Request) -> Response:
+        with self._reader.snapshot():
+            vats = self._reader.vats()
+        return self._show(request, "send.html", 200, "send", vats=vats, target=request.query_params.get("target", ""))
+
+    # ---- traffic --------------------------------------------------------------------------------
+
+    async def _traffic(self, request: Request) -> Response:
+        self._live.glance()
+        selection, filters = _selection(request.query_params)
+        with self._reader.snapshot():
+            vats = self._reader.vats()
+        lines = _lines(self._live.since(0), selection)[-LINES:]
+        last = self._live.ring[-1].number if self._live.ring else 0
+        context = {"filters": filters, "vats": vats, "lines": lines, "last": last, "query": request.url.query}
+        return self._show(request, "traffic.html", 200, "traffic", **context)
+
+    async def _diagram(self, request: Request) -> Response:
+        self._live.glance()
+        selection, _ = _selection(request.query_params)
+        entries = [it.entry for it in self._live.ring if it.entry is not None]
+        recent = {id(entry) for entry in entries[-DRAWN:]}
+        traffic = traffic_of(entries, lambda entry: id(entry) in recent and selection.has(entry), limit=DRAWN)
+        steps = traffic.steps[-STEPS:]
+        taking_part = {vat for step in steps for vat in (step.source, step.target)}
+        names = {vat: name for vat, name in traffic.names.items() if vat in taking_part}
+        if KERNEL in names:
+            names[KERNEL] = UNSEEN
+        return Response(to_svg(Traffic(names, steps, len(steps))), media_type="image/svg+xml", headers=_PICTURE)
+
+    async def _why_crank(self, request: Request) -> Response:
+        crank = request.path_params["crank"]
+        entries = [it.entry for it in self._live.ring if it.entry is not None]
+        try:
+            chain = chain_to(crank, lambda: entries)
+        except NoSuchCrankError:
+            chain = []
+        lines = [to_line(entry) for entry in chain]
+        return self._show(request, "why.html", 200, "traffic", crank=crank, lines=lines)
+
+    async def _events(self, request: Request) -> Response:
+        try:
+            asked = await request.json()
+            since, wants_traffic = int(asked.get("since", 0)), bool(asked.get("traffic"))
+            selection, _ = _selection({name: str(asked.get(name, "")) for name in ("vat", "method", "ref")})
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return PlainTextResponse("no such stream\n", 400)
+        if self._streams >= STREAMS:
+            return PlainTextResponse(f"{STREAMS} pages follow already; close one\n", 503)
+        stream = self._stream(selection, since, wants_traffic=wants_traffic)
+        return StreamingResponse(stream, media_type="text/event-stream")
+
+    async def _stream(self, selection: Selection, since: int, *, wants_traffic: bool) -> AsyncGenerator[bytes, None]:
+        self._streams += 1
+        try:
+            if wants_traffic:
+                with self._live.looking():
+                    async for event in self._news(selection, since, wants_traffic=True):
+                        yield event
+            else:
+                async for event in self._news(selection, since, wants_traffic=False):
+                    yield event
+        finally:
+            self._streams -= 1
+
+    async def _news(self, selection: Selection, since: int, *, wants_traffic: bool) -> AsyncGenerator[bytes, None]:
+        version = self._live.version
+        yield b": here\n\n"
+        while True:
+            news: dict[str, Any] = {}
+            if self._live.version != version:
+                version = news["version"] = self._live.version
+            if wants_traffic and (fresh := self._live.since(since)):
+                since = news["since"] = fresh[-1].number
+                if lines := _lines(fresh, selection)[-LINES:]:
+                    news["lines"] = lines
+            if news:
+                yield f"data: {json.dumps(news)}\n\n".encode()
+            if not await _within(HEARTBEAT, self._live.changed):
+                yield b": still here\n\n"
+            await trio.sleep(0.2)  # what comes in a crowd is told at once
+
+    # ---- dead letters, the store ----------------------------------------------------------------
+
+    async def _dead_letters(self, request: Request) -> Response:
+        try:
+            async with await self._connect() as client:
+                found = await client.call("dead_letters")
+        except OcapError:
+            found = []
+        return self._show(request, "dead_letters.html", 200, "dead-letters", letters=found)
+
+    async def _store(self, request: Request) -> Response:
+        with self._reader.snapshot():
+            tables, stored = self._reader.tables(), self._reader.stored()
+        return self._show(request, "store.html", 200, "store", tables=tables, stored=stored)
+
+    async def _table(self, request: Request) -> Response:
+        page = _number(request, "page")
+        with self._reader.snapshot():
+            columns, rows = self._reader.table(request.path_params["table"], page)
+        name = request.path_params["table"]
+        return self._show(request, "table.html", 200, "store", name=name, columns=columns, rows=rows, page=page)
+
+    # ---- what is no page ------------------------------------------------------------------------
+
+    async def _static_file(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in self._static:
+            return PlainTextResponse("there is no such file\n", 404)
+        return Response(self._static[name], media_type=STATIC[name])
+
+    async def _do(self, request: Request) -> Response:
+        try:
+            fields = await request.json()
+        except (ValueError, RecursionError):
+            return JSONResponse({"error": "not JSON"}, 400)
+        if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
+            return JSONResponse({"error": "a form is a JSON object of texts"}, 400)
+        try:
+            return JSONResponse(await self._actions.do(request.path_params["action"], fields))
+        except RequestFailedError as error:
+            return JSONResponse({"error": f"{error.message}"}, 409)
+        except FormError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except OcapError as error:
+            return JSONResponse({"error": str(error)}, 503)
+
+    async def _login(self, request: Request) -> Response:
+        try:
+            code = (await request.json())["code"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            code = None
+        session = self._keeper.login(code) if isinstance(code, str) else None
+        if session is None:
+            return JSONResponse({"error": "this link was used already, or is none: take the latest one"}, 401)
+        answer = JSONResponse({"to": "/"})
+        answer.set_cookie(COOKIE, session.cookie, path="/", httponly=True, samesite="strict")
+        return answer
+
+    async def _logout(self, request: Request) -> Response:
+        self._keeper.logout(request.scope["state"]["session"])
+        answer = JSONResponse({"to": "/"})
+        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        return answer
+
+
+def _visible(text: str) -> str:
+    """TOML that says the same, with what would hide or turn text round as escapes of TOML's."""
+    return "".join(char if char in "\n\t" or safe_text(char) == char else f"\\U{ord(char):08X}" for char in text)
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "0")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
+
+
+def _selection(asked: Mapping[str, str]) -> tuple[Selection, dict[str, str]]:
+    """The filter of the traffic, and its fields as they were given."""
+    filters = {name: asked.get(name, "").strip()[:100] for name in ("vat", "method", "ref")}
+    vats, methods, refs = (frozenset({text} if text else ()) for text in filters.values())
+    return Selection(vats=vats, methods=methods, refs=refs), filters
+
+
+def _lines(shown: list[Shown], selection: Selection) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    for it in shown:
+        if it.entry is None:
+            lines.append({"kind": "passed-over", "crank": 0, "text": f"{it.passed_over} cranks passed over"})
+        elif selection.has(it.entry):
+            lines.append({"kind": _kind(it.entry), "crank": it.entry.crank, "text": to_line(it.entry)})
+    return lines
+
+
+def _kind(entry: Entry) -> str:
+    if any(it["rejected"] for it in entry.settlements()):
+        return "rejected"
+    return entry.kind
+
+
+def _span(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.0f} h"
+    )
+
+
+def _cycles(promises: list[dict[str, Any]]) -> list[list[str]]:
+    """Vats that wait for promises of each other: each list is one such circle."""
+    waits: dict[str, set[str]] = {}
+    for row in promises:
+        for waiting in row["waiting"]:
+            if row["decider"] and row["decider"] not in HIDDEN and waiting["subscriber"] not in HIDDEN:
+                waits.setdefault(waiting["subscriber"], set()).add(row["decider"])
+    found: list[list[str]] = []
+    seen: set[str] = set()
+    for vat in sorted(waits):
+        circle = _way_back(vat, waits)
+        if circle and not seen.intersection(circle):
+            seen.update(circle)
+            found.append(circle)
+    return found
+
+
+def _way_back(start: str, waits: Mapping[str, set[str]]) -> list[str]:
+    """The shortest way from a vat to itself."""
+    ways = [[start]]
+    seen: set[str] = set()
+    for way in ways:
+        for following in sorted(waits.get(way[-1], ())):
+            if following == start:
+                return way
+            if following not in seen:
+                seen.add(following)
+                ways.append([*way, following])
+    return []
+
+
+async def _within(seconds: float, wait: Callable[[], Awaitable[None]]) -> bool:
+    with trio.move_on_after(seconds):
+        await wait()
+        return True
+    return False

@@ -1,0 +1,313 @@
+"""What the pages show of a store, read over a connection of the panel's own, which never writes.
+
+A page reads in one transaction, so that what it says of one thing fits what it says of another. What vats
+wrote is decoded for showing only: references stay names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from ocap.config import VatConfig
+from ocap.legible import as_text, decoded, safe_text, shown
+from ocap.protocol.capdata import CapData
+from ocap.store.sqlite import open_read_only
+from ocap.why import Holder, why
+
+PAGE = 100
+"""Rows of one page."""
+
+CELL = 300
+"""Characters of one value in the store browser."""
+
+HIDDEN = ("host", "kernel")
+"""Endpoints that are no vats."""
+
+Row = dict[str, Any]
+
+
+class NothingThereError(LookupError):
+    """What a page was asked about is not in the store, or not any more."""
+
+
+@frozen
+class Edge:
+    """How many objects of `target` a vat `source` holds."""
+
+    source: str
+    target: str
+    count: int
+
+
+class Reader:
+    """A read-only connection.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = open_read_only(path)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read inside is all of one moment."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
+
+    def version(self) -> int:
+        """Differs from the last one when something was committed between."""
+        return int(self._db.pragma("data_version"))
+
+    def _rows(self, query: str, *values: Any) -> list[Row]:
+        cursor = self._db.execute(query, values)
+        return [dict(zip((it[0] for it in cursor.get_description()), row, strict=True)) for row in cursor]
+
+    def _one(self, query: str, *values: Any) -> Row:
+        rows = self._rows(query, *values)
+        if not rows:
+            raise NothingThereError
+        return rows[0]
+
+    # ---- subclusters and vats -------------------------------------------------------------------
+
+    def subclusters(self) -> list[Row]:
+        found = self._rows(
+            "SELECT id, name, bootstrap, is_system, state, replaces FROM subclusters ORDER BY length(id), id"
+        )
+        vats = self.vats()
+        for it in found:
+            it["vats"] = [vat for vat in vats if vat["subcluster"] == it["id"]]
+        return found
+
+    def subcluster(self, id_: str) -> Row:
+        row = self._one("SELECT * FROM subclusters WHERE id = ?", id_)
+        row["config"] = shown(_data(row["config"], row["config_slots"]))
+        result = self._rows("SELECT state, body, slots FROM promises WHERE kref = ?", row["result"])
+        row["result"] = shown(_data(result[0]["body"], result[0]["slots"])) if result and result[0]["body"] else None
+        row["vats"] = [vat for vat in self.vats() if vat["subcluster"] == id_]
+        row["outside"] = self._rows(_HELD_OUTSIDE, id_)
+        return row
+
+    def config(self, id_: str) -> Row | None:
+        """A subcluster's config in the form of a TOML file, without what is the default; None if TOML cannot say it."""
+        row = self._one("SELECT config, config_slots FROM subclusters WHERE id = ?", id_)
+        if row["config_slots"]:
+            return None
+        config = decoded(_data(row["config"], row["config_slots"]))
+        if not _is_toml(config["name"]) or not all(_is_toml(vat["parameters"]) for vat in config["vats"].values()):
+            return None
+        vats = {
+            name: {
+                key: value if key == "parameters" else _listed(value) for key, value in vat.items() if _says(key, value)
+            }
+            for name, vat in config["vats"].items()
+        }
+        services = {"services": list(config["services"])} if config["services"] else {}
+        return {"name": config["name"], "bootstrap": config["bootstrap"], **services, "vats": vats}
+
+    def vats(self) -> list[Row]:
+        rows = self._rows(_VATS)
+        for row in rows:
+            row["options"] = json.loads(row["options"])
+        return rows
+
+    def vat(self, id_: str) -> Row:
+        found = [row for row in self.vats() if row["id"] == id_]
+        if not found:
+            raise NothingThereError
+        (row,) = found
+        data = self._one("SELECT parameters, parameter_slots FROM vats WHERE id = ?", id_)
+        row["parameters"] = shown(_data(data["parameters"], data["parameter_slots"]))
+        row["queue"] = self.queue(id_)
+        row["holds"] = self._rows(_HOLDS, id_)
+        row["held_by"] = self._rows(_HELD_BY, id_)
+        row["decides"] = self._rows(
+            "SELECT kref FROM promises WHERE decider = ? AND state = 'unresolved' LIMIT 100", id_
+        )
+        return row
+
+    def queue(self, vat: str) -> list[Row]:
+        """What waits for a vat: in the run queue, or parked at it."""
+        rows = self._rows(_QUEUE, vat)
+        for row in rows:
+            row["args"] = as_text(shown(_data(row["body"], row["slots"]))) if row["body"] is not None else ""
+        return rows
+
+    # ---- objects --------------------------------------------------------------------------------
+
+    def objects(self, vat: str = "", after: int = 0) -> list[Row]:
+        """Objects in the order of their numbers, those that a vat exports or holds, or all."""
+        return self._rows(_OBJECTS, after, vat, PAGE)
+
+    def object(self, kref: str) -> Row:
+        row = self._one(_OBJECT, kref)
+        row["holders"] = self._rows(_HOLDERS, kref)
+        return row
+
+    def why(self, kref: str) -> list[Holder]:
+        return why(self.path, kref)
+
+    def edges(self) -> list[Edge]:
+        return [Edge(row["source"], row["target"], row["count"]) for row in self._rows(_EDGES)]
+
+    # ---- promises -------------------------------------------------------------------------------
+
+    def promises(self) -> list[Row]:
+        """Those that are not settled, the oldest first."""
+        rows = self._rows(_PROMISES, PAGE)
+        for row in rows:
+            row["waiting"] = self._rows(_WAITING, row["kref"])
+        return rows
+
+    def promise(self, kref: str) -> Row:
+        row = self._one(
+            "SELECT p.*, v.name AS decider_name FROM promises p LEFT JOIN vats v ON v.id = p.decider WHERE kref = ?",
+            kref,
+        )
+        row["waiting"] = self._rows(_WAITING, kref)
+        row["parked"] = self._rows("SELECT seq, kind, method FROM queue WHERE place = ? ORDER BY seq LIMIT 100", kref)
+        row["value"] = shown(_data(row["body"], row["slots"])) if row["body"] is not None else None
+        return row
+
+    def unsettled(self) -> int:
+        return int(self._one("SELECT count(*) AS count FROM promises WHERE state = 'unresolved'")["count"])
+
+    # ---- the store ------------------------------------------------------------------------------
+
+    def tables(self) -> list[Row]:
+        names = self._rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+        return [{"name": it["name"], "rows": self._count(it["name"])} for it in names]
+
+    def _count(self, table: str) -> int:
+        return int(self._one(f'SELECT count(*) AS count FROM "{table}"')["count"])  # noqa: S608 - the schema's own name
+
+    def table(self, name: str, page: int) -> tuple[list[str], list[list[str]]]:
+        """The columns of a table, and the rows of one page, every value as short text."""
+        if name not in {it["name"] for it in self.tables()}:
+            raise NothingThereError
+        query = f'SELECT * FROM "{name}" LIMIT ? OFFSET ?'  # noqa: S608 - the schema's own name
+        cursor = self._db.execute(query, (PAGE, max(0, page) * PAGE))
+        columns = [it[0] for it in self._db.execute(f'SELECT name FROM pragma_table_info("{name}")')]  # noqa: S608
+        rows = [dict(zip(columns, values, strict=True)) for values in cursor]
+        return columns, [[_cell(column, row) for column in columns] for row in rows]
+
+    def stored(self) -> Row:
+        """Pages and bytes of the file."""
+        pages, size = self._db.pragma("page_count"), self._db.pragma("page_size")
+        return {"bytes": int(pages) * int(size), "pages": int(pages), "layout": int(self._db.pragma("user_version"))}
+
+
+def _is_toml(value: Any) -> bool:
+    """Whether a value comes back from TOML as it was."""
+    if type(value) is dict:
+        return all(type(key) is str and _is_toml(it) for key, it in value.items())
+    if type(value) is list:
+        return all(map(_is_toml, value))
+    return type(value) in (str, bool, int, float)
+
+
+_DEFAULTS = {it.name: it.default for it in attrs.fields(VatConfig)}
+
+
+def _says(key: str, value: Any) -> bool:
+    """Whether an option of a vat is not what it is without being named."""
+    return bool(value) if key == "parameters" else _listed(value) != _listed(_DEFAULTS[key])
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _data(body: bytes, slots: str | None) -> CapData:
+    return CapData(bytes(body), tuple((slots or "").split()))
+
+
+_BODIES = {"body": "slots", "parameters": "parameter_slots", "config": "config_slots"}
+"""Columns that hold CapData, and where their slots are."""
+
+
+def _cell(column: str, row: Row) -> str:
+    value = row[column]
+    if isinstance(value, bytes):
+        if column in _BODIES:
+            text = as_text(shown(_data(value, row.get(_BODIES[column]))))
+        else:
+            text = "".join(chr(it) if 32 <= it < 127 else f"\\x{it:02x}" for it in value[:CELL])
+    else:
+        text = "" if value is None else safe_text(str(value))
+    return text if len(text) <= CELL else f"{text[:CELL]}… {len(text)} characters"
+
+
+_VATS = """
+SELECT v.id, v.name, v.subcluster, s.name AS subcluster_name, v.source, v.root, v.state, v.incarnation, v.faults, v.options,
+       v.epoch < (SELECT max(next) - 1 FROM counters WHERE kind = 'epoch') AS restart_due,
+       (SELECT count(*) FROM queue q LEFT JOIN objects o ON o.kref = q.target WHERE q.vat = v.id OR q.place = v.id OR o.owner = v.id) AS queued,
+       (SELECT count(*) FROM objects o WHERE o.owner = v.id) AS exports,
+       (SELECT count(*) FROM clist c WHERE c.vat = v.id AND c.vref GLOB 'o-*') AS imports
+FROM vats v LEFT JOIN subclusters s ON s.id = v.subcluster
+WHERE v.subcluster IS NOT NULL AND v.state <> 'terminated' ORDER BY length(v.id), v.id
+"""
+_QUEUE = """
+SELECT q.seq, q.place, q.kind, q.cause, q.target, q.method, q.body, q.slots, q.result
+FROM queue q LEFT JOIN objects o ON o.kref = q.target
+WHERE q.vat = ?1 OR q.place = ?1 OR o.owner = ?1 ORDER BY q.seq LIMIT 100
+"""
+_HOLDS = """
+SELECT c.kref, c.vref, o.owner, v.name AS owner_name, o.gone FROM clist c JOIN objects o ON o.kref = c.kref LEFT JOIN vats v ON v.id = o.owner
+WHERE c.vat = ? AND c.vref GLOB 'o-*' AND c.reachable ORDER BY length(c.kref), c.kref LIMIT 100
+"""
+_HELD_BY = """
+SELECT c.vat, v.name, count(*) AS count FROM objects o JOIN clist c ON c.kref = o.kref AND c.vref GLOB 'o-*' AND c.reachable
+LEFT JOIN vats v ON v.id = c.vat WHERE o.owner = ? GROUP BY c.vat ORDER BY c.vat
+"""
+_HELD_OUTSIDE = """
+SELECT c.vat, v.name, count(*) AS count FROM vats own JOIN objects o ON o.owner = own.id
+JOIN clist c ON c.kref = o.kref AND c.vref GLOB 'o-*' AND c.reachable JOIN vats v ON v.id = c.vat
+WHERE own.subcluster = ?1 AND v.subcluster IS NOT ?1 GROUP BY c.vat ORDER BY c.vat
+"""
+_OBJECTS = """
+SELECT o.kref, o.owner, v.name AS owner_name, o.reachable, o.recognizable, o.gone,
+       (SELECT count(*) FROM clist c WHERE c.kref = o.kref AND c.vref GLOB 'o-*' AND c.reachable) AS holders,
+       CAST(substr(o.kref, 3) AS INTEGER) AS number, r.name AS root_of
+FROM objects o LEFT JOIN vats v ON v.id = o.owner LEFT JOIN vats r ON r.root = o.kref
+WHERE number > ?1 AND (?2 = '' OR o.owner = ?2 OR EXISTS (SELECT 1 FROM clist c WHERE c.kref = o.kref AND c.vat = ?2))
+ORDER BY number LIMIT ?3
+"""
+_OBJECT = """
+SELECT o.kref, o.owner, v.name AS owner_name, c.vref AS owner_vref, o.reachable, o.recognizable, o.gone,
+       r.name AS root_of, p.kref IS NOT NULL AS pinned
+FROM objects o LEFT JOIN vats v ON v.id = o.owner LEFT JOIN clist c ON c.kref = o.kref AND c.vat = o.owner
+LEFT JOIN vats r ON r.root = o.kref LEFT JOIN pins p ON p.kref = o.kref WHERE o.kref = ?
+"""
+_HOLDERS = """
+SELECT c.vat, v.name, c.vref, c.reachable FROM clist c LEFT JOIN vats v ON v.id = c.vat
+WHERE c.kref = ? AND c.vref GLOB 'o-*' ORDER BY length(c.vat), c.vat
+"""
+_EDGES = """
+SELECT c.vat AS source, o.owner AS target, count(*) AS count FROM clist c JOIN objects o ON o.kref = c.kref
+WHERE c.vref GLOB 'o-*' AND c.reachable AND o.owner IS NOT NULL AND o.owner <> c.vat GROUP BY 1, 2
+"""
+_PROMISES = """
+SELECT p.kref, p.decider, v.name AS decider_name, p.refs,
+       (SELECT count(*) FROM queue q WHERE q.place = p.kref) AS parked,
+       CAST(substr(p.kref, 3) AS INTEGER) AS number
+FROM promises p LEFT JOIN vats v ON v.id = p.decider WHERE p.state = 'unresolved' ORDER BY number LIMIT ?
+"""
+_WAITING = """
+SELECT s.subscriber, v.name FROM subscribers s LEFT JOIN vats v ON v.id = s.subscriber WHERE s.promise = ? ORDER BY s.position
+"""

@@ -1,0 +1,199 @@
+"use strict";
+// Forms become POSTs of JSON with the session's token; parts of the page marked `data-live` are fetched again
+// when the kernel's state has changed; lines of traffic are added as they come. Text is only ever set as text.
+const token = document.querySelector('meta[name="token"]').content;
+
+function post(path, body, options = {}) {
+  return fetch(path, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-ocap-token": token },
+    body: JSON.stringify(body),
+    ...options,
+  });
+}
+
+// ---- forms ----------------------------------------------------------------------------------------
+
+function say(form, kind, message, detail = []) {
+  const place = form.querySelector(".said") || document.querySelector("main .said");
+  if (!place) return;
+  const head = document.createElement("p");
+  head.textContent = message;
+  const parts = [head];
+  for (const text of detail) {
+    const line = document.createElement("pre");
+    line.textContent = text;
+    parts.push(line);
+  }
+  place.className = `said ${kind}`;
+  place.replaceChildren(...parts);
+}
+
+async function send(form, path) {
+  const answer = await post(path, Object.fromEntries(new FormData(form)));
+  const text = await answer.text();
+  let found;
+  try {
+    found = JSON.parse(text);
+  } catch {
+    found = { error: text };
+  }
+  if (answer.status === 401) location.reload();
+  return found;
+}
+
+async function submit(event) {
+  const form = event.target.closest("form[data-post]");
+  if (!form) return;
+  event.preventDefault();
+  if (form.dataset.twice && !form.dataset.asked) {
+    form.dataset.asked = "yes";
+    form.querySelector("button").textContent = form.dataset.twice;
+    return;
+  }
+  const buttons = form.querySelectorAll("button");
+  for (const button of buttons) button.disabled = true;
+  if (form.querySelector(".said")) say(form, "busy", "Under way…");
+  try {
+    const found = await send(form, form.dataset.post);
+    if (found.error !== undefined) say(form, "error", found.error);
+    else if (found.to && form.dataset.stay === undefined) location.assign(found.to);
+    else say(form, "done", found.message, found.detail);
+  } catch {
+    say(form, "error", "The panel does not answer.");
+  }
+  for (const button of buttons) button.disabled = false;
+}
+document.addEventListener("submit", submit);
+
+// An editor says as it is edited whether its text is right, and what it would do.
+for (const form of document.querySelectorAll("form[data-check]")) {
+  let timer = 0;
+  let number = 0;
+  const check = async () => {
+    const mine = ++number;
+    try {
+      const found = await send(form, form.dataset.check);
+      if (mine !== number) return;
+      if (found.error !== undefined) say(form, "error", found.error);
+      else say(form, "hint", found.message, found.detail);
+    } catch {
+      say(form, "error", "The panel does not answer.");
+    }
+  };
+  form.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(check, 400); });
+  form.addEventListener("submit", () => { clearTimeout(timer); number += 1; });
+}
+
+// ---- what is live -----------------------------------------------------------------------------------
+
+let isRefreshing = false;
+let isStale = false;
+
+async function refresh() {
+  if (isRefreshing || document.hidden) { isStale = true; return; }
+  isRefreshing = true;
+  isStale = false;
+  try {
+    const answer = await fetch(location.href);
+    if (answer.status === 401) location.reload();
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const other = fresh.getElementById(part.id);
+      if (!other || other.isEqualNode(part)) continue;
+      const focused = part.contains(document.activeElement) ? document.activeElement : null;
+      if (focused && focused.closest("form")) continue;  // nobody's button goes from under their finger
+      part.replaceWith(document.importNode(other, true));
+      const place = focused && focused.getAttribute("href");
+      if (place) for (const link of document.getElementById(other.id).querySelectorAll("a")) {
+        if (link.getAttribute("href") === place) { link.focus(); break; }
+      }
+    }
+  } catch {
+    // the next change tries again
+  }
+  isRefreshing = false;
+  if (isStale && !document.hidden) setTimeout(refresh, 500);
+}
+document.addEventListener("visibilitychange", () => { if (!document.hidden && isStale) refresh(); });
+if (document.querySelector('[data-live="every"]')) setInterval(refresh, 2000);
+
+// ---- traffic ----------------------------------------------------------------------------------------
+
+const lines = document.getElementById("lines");
+const pause = document.getElementById("pause");
+const diagram = document.getElementById("diagram");
+const kept = 500;
+let isPaused = false;
+let redraw = 0;
+
+// The latest steps are the last.
+if (diagram) diagram.addEventListener("load", () => { diagram.parentElement.scrollTop = diagram.parentElement.scrollHeight; });
+
+if (pause) pause.addEventListener("click", () => {
+  isPaused = !isPaused;
+  pause.setAttribute("aria-pressed", String(isPaused));
+  pause.textContent = isPaused ? "Go on" : "Pause";
+});
+
+function add(fresh) {
+  const atEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 40;
+  for (const { kind, crank, text } of fresh) {
+    const item = document.createElement("li");
+    item.className = kind;
+    if (crank) {
+      const link = document.createElement("a");
+      link.href = `/traffic/why/${crank}`;
+      link.title = "why";
+      link.textContent = text;
+      item.append(link);
+    } else item.textContent = text;
+    lines.append(item);
+  }
+  while (lines.childElementCount > kept) lines.firstElementChild.remove();
+  if (atEnd) lines.scrollTop = lines.scrollHeight;
+  if (!redraw) redraw = setTimeout(() => {
+    redraw = 0;
+    const address = new URL(diagram.src);
+    address.searchParams.set("at", String(Date.now()));
+    diagram.src = address.href;
+  }, 1000);
+}
+
+// ---- the stream of news -------------------------------------------------------------------------------
+
+async function follow() {
+  const asked = { since: 0, traffic: false };
+  if (lines) {
+    const { since, vat, method, ref } = lines.dataset;
+    Object.assign(asked, { traffic: true, since: Number(since), vat, method, ref });
+    lines.scrollTop = lines.scrollHeight;
+  }
+  for (;;) {
+    try {
+      const answer = await post("/events", asked);
+      if (answer.status === 401) location.reload();
+      if (!answer.ok) throw new Error(answer.statusText);
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let begun = "";
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        const events = (begun + value).split("\n\n");
+        begun = events.pop();
+        for (const event of events) {
+          if (!event.startsWith("data: ")) continue;
+          const news = JSON.parse(event.slice(6));
+          if (news.since) asked.since = news.since;
+          if (news.version && document.querySelector("[data-live]")) refresh();
+          if (news.lines && !isPaused) add(news.lines);
+        }
+      }
+    } catch {
+      // tried again below
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    refresh();
+  }
+}
+follow();

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocap.verify import verify
+from tests.commands import ENVIRONMENT
+
+
+@pytest.fixture(autouse=True, scope="module")
+def runtime() -> Iterator[Path]:
+    """A private folder for sockets, for this process and those it starts."""
+    folder = Path(tempfile.mkdtemp(prefix="ocap-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OCAP_RUNTIME_DIR", str(folder / "run"))
+        patch.setitem(ENVIRONMENT, "OCAP_RUNTIME_DIR", str(folder / "run"))
+        yield folder / "run"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Path]:
+    """A database file, verified when the test is over."""
+    path = tmp_path / "k.db"
+    yield path
+    if path.exists():
+        assert verify(path) == []
+
+
+@pytest.fixture(scope="session")
+def browser_files() -> tuple[str, str]:
+    """Chromium and its driver. In CI they have to be there."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
+    if None in found:
+        text = "no Chromium with chromedriver: install the packages chromium and chromium-driver"
+        if os.environ.get("CI"):
+            pytest.fail(text)
+        pytest.skip(text)
+    return str(found[0]), str(found[1])

@@ -1,0 +1,300 @@
+"""The panel in a real browser: launch, update, restart, reload, terminate, upgrade, send, follow the traffic."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from ocap.verify import verify
+from tests.commands import ocap, start_ocap
+from tests.daemon.serving import VAT, toml
+
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1280,900",
+]  # fmt: skip
+
+
+@frozen
+class Browser:
+    """A browser at the panel of a daemon."""
+
+    driver: webdriver.Chrome
+    base: str
+    folder: Path
+
+    def go(self, path: str) -> None:
+        self.driver.get(self.base + path)
+
+    def find(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def text(self, selector: str = "main") -> str:
+        # By one script: an element that was found may be replaced by a fresher one.
+        found = self.driver.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
+        assert isinstance(found, str)
+        return found
+
+    def follow(self, text: str) -> None:
+        """The link or button of that text."""
+        script = """return [...document.querySelectorAll('main a, main button')].find((it) => it.textContent.trim() === arguments[0])"""
+        found = self.until(lambda: self.driver.execute_script(script, text))
+        found.click()
+
+    def fill(self, name: str, text: str) -> None:
+        field = self.find(f"[name={name}]")
+        field.clear()
+        field.send_keys(text)
+
+    def until(self, is_so: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            if found := is_so():
+                return found
+            time.sleep(0.05)
+        pytest.fail(f"not so after 15 s, on {self.driver.current_url}: {self.text()[:500]}")
+
+    def until_shown(self, text: str, selector: str = "main") -> None:
+        self.until(lambda: text in self.text(selector))
+
+
+@pytest.fixture(scope="module")
+def browser(
+    browser_files: tuple[str, str], tmp_path_factory: pytest.TempPathFactory, runtime: Path
+) -> Iterator[Browser]:
+    folder = tmp_path_factory.mktemp("browser")
+    (folder / "vat.py").write_text(VAT)
+    (folder / "c.toml").write_text(toml("first"))
+    assert 0 == ocap("start", folder / "c.toml", "--db", folder / "k.db").returncode
+    panel = start_ocap("panel", "--db", folder / "k.db")
+    assert panel.stdout is not None
+    link = panel.stdout.readline().strip()
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser_files[0]
+    for flag in [*FLAGS, f"--user-data-dir={folder / 'profile'}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(browser_files[1]))
+    try:
+        it = Browser(driver, link.partition("/#")[0], folder)
+        driver.get(link)
+        it.until_shown("Overview")
+        assert link.partition("#")[2] not in driver.current_url
+        driver.get_log("browser")  # type: ignore[no-untyped-call]  # of the page that asks who comes
+        yield it
+        complaints = [entry["message"] for entry in driver.get_log("browser")]  # type: ignore[no-untyped-call]
+        assert [] == [text for text in complaints if "40" not in text]  # a refused form is told with its status
+    finally:
+        driver.quit()
+        panel.terminate()
+        _, error = panel.communicate(timeout=20)
+        ocap("stop", "--db", folder / "k.db")
+    assert "" == error
+    assert verify(folder / "k.db") == []
+
+
+def listed() -> dict[str, dict[str, Any]]:
+    return {it["name"]: it for it in json.loads(ocap("list", "--json").stdout)}
+
+
+def test_launch_from_the_editor_with_validation(browser: Browser) -> None:
+    browser.go("/subclusters")
+    browser.follow("Launch…")
+    browser.until_shown("If a launch fails nothing of it remains")
+    browser.fill("text", toml("second").replace("vat.py", "nope.py"))
+    browser.until_shown("nope.py: no such file", ".said.error")
+    browser.fill("text", toml("second"))
+    browser.until_shown("This can be launched", ".said.hint")
+    browser.follow("Launch")
+    browser.until_shown("second", "h1")
+    assert '"ok"' in browser.text()
+    assert {"first", "second"} <= listed().keys()
+
+
+def test_update_says_what_it_will_do(browser: Browser) -> None:
+    ocap("launch", write(browser, "third"))
+    browser.go(f"/subclusters/{listed()['third']['id']}/update")
+    assert "Vats that are in it no more are ended" in browser.text(".will")
+    browser.fill("text", toml("third").replace("vats.b]", "vats.z]"))
+    browser.until_shown("b: will be ended, with all it has stored", ".said.hint")
+    assert "z: will be added" in browser.text(".said")
+    browser.follow("Update")
+    browser.until_shown("z: added", ".said.done")
+    assert {"a", "z"} == {vat["name"] for vat in listed()["third"]["vats"]}
+
+
+def test_restart_reload_and_terminate_say_first_what_they_do(browser: Browser) -> None:
+    ocap("launch", write(browser, "fourth"))
+    before = listed()["fourth"]
+    browser.go(f"/subclusters/{before['id']}")
+    browser.follow("Restart…")
+    browser.until_shown("The next incarnation is built from what is stored", ".will")
+    assert 0 == listed()["fourth"]["vats"][0]["incarnation"]
+    browser.follow("Restart")
+    browser.until_shown("Restarted", ".said.done")
+    assert 0 == ocap("ping", before["id"]).returncode
+    assert [1, 1] == [vat["incarnation"] for vat in listed()["fourth"]["vats"]]
+    browser.go(f"/subclusters/{before['id']}")
+    browser.follow("Reload…")
+    browser.until_shown("every vat starts with an empty store", ".will")
+    browser.follow("Reload")
+    browser.until(lambda: browser.driver.current_url.rpartition("/")[2] not in (before["id"], "reload"))
+    browser.until_shown("fourth", "h1")
+    after = listed()["fourth"]
+    assert before["id"] != after["id"]
+    browser.follow("Terminate…")
+    browser.until_shown("This cannot be undone", ".will")
+    assert all(vat["id"] in browser.text(".will") for vat in after["vats"])
+    assert "fourth" in listed()
+    browser.follow("Terminate")
+    browser.until(lambda: browser.driver.current_url.endswith("/subclusters"))
+    assert "fourth" not in listed()
+    browser.until(lambda: "fourth" not in browser.text())
+
+
+def test_upgrade_a_vat(browser: Browser) -> None:
+    ocap("launch", write(browser, "fifth"))
+    vat = listed()["fifth"]["vats"][0]["id"]
+    (browser.folder / "new.py").write_text(VAT.replace("return [list(args), kwargs]", 'return "the new code"'))
+    (browser.folder / "bad.py").write_text("raise RuntimeError('as it was told to')")
+    browser.go(f"/vats/{vat}")
+    browser.follow("Upgrade…")
+    browser.until_shown("number 1, beside the one that runs", ".will")
+    browser.fill("source", str(browser.folder / "bad.py"))
+    browser.follow("Upgrade")
+    browser.until_shown("as it was told to", ".said.error")
+    browser.fill("source", str(browser.folder / "new.py"))
+    browser.follow("Upgrade")
+    browser.until(lambda: browser.driver.current_url.endswith(f"/vats/{vat}"))
+    assert '"the new code"\n' == ocap("send", vat, "echo").stdout
+    assert "new.py" in browser.text()
+
+
+def test_send_a_message_and_see_the_answer(browser: Browser) -> None:
+    vat = listed()["first"]["vats"][0]["id"]
+    browser.go(f"/send?target={vat}")
+    browser.fill("method", "echo")
+    browser.fill("args", '["<b>hello</b>", 3]')
+    browser.follow("Send")
+    browser.until_shown('[["<b>hello</b>", 3], {}]', ".said.done")
+    browser.fill("method", "nope")
+    browser.follow("Send")
+    browser.until_shown("has no method nope", ".said.error")
+    browser.fill("args", "[")
+    browser.follow("Send")
+    browser.until_shown("arguments: not JSON", ".said.error")
+
+
+def test_follow_the_traffic(browser: Browser) -> None:
+    vat = listed()["first"]["vats"][1]["id"]
+    browser.go("/traffic?method=echo")
+    time.sleep(1.5)  # until the panel follows
+    assert 0 == ocap("send", vat, "echo", '"seen live"').returncode
+    browser.until_shown('.echo("seen live")', "#lines")
+    ocap("send", vat, "wait_not", '"other"')
+    assert "wait_not" not in browser.text("#lines")
+    browser.until(lambda: "at=" in str(browser.find("#diagram").get_attribute("src")))
+    browser.until(
+        lambda: browser.driver.execute_script("return document.getElementById('diagram').naturalHeight > 150")
+    )
+    browser.find("#pause").click()
+    ocap("send", vat, "echo", '"while paused"')
+    time.sleep(1)
+    assert "while paused" not in browser.text("#lines")
+    link = next(
+        it
+        for it in browser.driver.find_elements(By.CSS_SELECTOR, "#lines a")
+        if "deliver" in it.text and "seen live" in it.text
+    )
+    link.click()
+    browser.until_shown("What led to it")
+    assert "seen live" in browser.text("pre")
+
+
+def test_pages_follow_what_others_change(browser: Browser) -> None:
+    browser.go("/subclusters")
+    browser.until_shown("first")
+    browser.driver.execute_script("window.isStillHere = true")
+    ocap("launch", write(browser, "sixth"))
+    browser.until_shown("sixth")
+    ocap("terminate", "sixth", "--yes")
+    browser.until(lambda: "sixth" not in browser.text())
+    assert browser.driver.execute_script("return window.isStillHere") is True
+
+
+def test_works_by_keyboard_alone(browser: Browser) -> None:
+    browser.go("/")
+    active = browser.driver.switch_to.active_element
+    active.send_keys(Keys.TAB)
+    assert "To the content" == browser.driver.switch_to.active_element.text
+    for _ in range(3):
+        browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+    assert "Subclusters" == browser.driver.switch_to.active_element.text
+    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    browser.until_shown("Subclusters", "h1")
+    vat = listed()["first"]["vats"][0]["id"]
+    browser.go(f"/vats/{vat}/suspend")
+    assert "Suspend" == browser.driver.switch_to.active_element.text  # what the page is for is one key away
+    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    browser.until_shown("Suspended", ".said.done")
+    assert "suspended" == listed()["first"]["vats"][0]["state"]
+    ocap("resume", vat)
+    browser.go(f"/vats/{vat}/terminate")
+    assert "Terminate" != browser.driver.switch_to.active_element.text  # but for what cannot be undone
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark_can_be_read(browser: Browser, scheme: str) -> None:
+    """Text stands out from its ground by the 4.5 that WCAG asks for."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    vat = listed()["first"]["vats"][0]["id"]
+    for path in ("/", "/subclusters", f"/vats/{vat}", f"/vats/{vat}/terminate", "/send"):
+        browser.go(path)
+        found = browser.driver.execute_script(CONTRAST)
+        assert found["count"] > 10
+        assert [] == found["poor"]
+        assert found["isDark"] is (scheme == "dark")
+
+
+CONTRAST = """
+const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+const parse = (text) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
+const light = ([r, g, b]) => { const [x, y, z] = [r, g, b].map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4); return 0.2126 * x + 0.7152 * y + 0.0722 * z; };
+const ground = (node) => { for (; node; node = node.parentElement) { const found = parse(getComputedStyle(node).backgroundColor); if (found[3] > 250) return found; } return [255, 255, 255, 255]; };
+const poor = []; let count = 0;
+for (const node of document.querySelectorAll('main *, nav a')) {
+  if (![...node.childNodes].some((it) => it.nodeType === 3 && it.textContent.trim()) || node.closest('svg')) continue;
+  if (!node.getClientRects().length) continue;
+  const [a, b] = [light(parse(getComputedStyle(node).color)), light(ground(node))].sort((x, y) => y - x);
+  count += 1;
+  if ((a + 0.05) / (b + 0.05) < 4.5) poor.push(`${node.tagName} ${node.className} ${node.textContent.trim().slice(0, 30)} ${((a + 0.05) / (b + 0.05)).toFixed(2)}`);
+}
+return {poor, count, isDark: light(ground(document.body)) < 0.2};
+"""
+
+
+def test_panel_says_when_the_daemon_has_gone(browser: Browser) -> None:
+    browser.go("/vats")
+    assert "does not answer" not in browser.text()
+    ocap("stop", "--db", browser.folder / "k.db")
+    browser.until_shown("The daemon does not answer")
+    assert "first" in browser.text() or "vat.py" in browser.text()
+    assert 0 == ocap("start", "--db", browser.folder / "k.db").returncode
+    browser.until(lambda: "does not answer" not in browser.text())
+
+
+def write(browser: Browser, name: str) -> Path:
+    path = browser.folder / f"{name}.toml"
+    path.write_text(toml(name))
+    return path
