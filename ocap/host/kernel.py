@@ -105,6 +105,7 @@ class Kernel:
         workers = Workers(self._nursery, self._supervise)
         self._endpoint.is_closed = False
         self._nursery.start_soon(self._scheduler.run, workers, name="ocap scheduler")
+        self._nursery.start_soon(self._services.run, self._nursery, name="ocap services")
         try:
             if self._system is not None:
                 await self._control.settle_system(self._system)
@@ -189,8 +190,7 @@ class Kernel:
 
     def _serve(self, message: deliveries.Message) -> None:
         if self._nursery is not None and not self._endpoint.is_closed:
-            self._services.calls += 1
-            self._nursery.start_soon(self._services.answer, message)
+            self._services.call(message)
 
     async def _apply(self, change: Callable[[], T]) -> T:
         """Run `change` between cranks and wait until it is committed."""

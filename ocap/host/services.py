@@ -8,6 +8,7 @@ dies meanwhile, who waits is told that the host program ended.
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import trio
@@ -42,6 +43,19 @@ class Services:
         self.calls = 0
         """Calls under way."""
         self._none_left = trio.Event()
+        self._to_call, self._called = trio.open_memory_channel[deliveries.Message](math.inf)
+
+    def call(self, message: deliveries.Message) -> None:
+        """Have a message answered. Calls begin in the order of their messages."""
+        self.calls += 1
+        self._to_call.send_nowait(message)
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Begin calls, a task each, in the order in which they were asked for."""
+        async for message in self._called:
+            nursery.start_soon(self._answer, message)
+            # Tasks that are started together begin in any order: let this one begin before the next.
+            await trio.lowlevel.checkpoint()
 
     def provide(self, name: str, thing: Any, *, system_only: bool) -> Service:
         """Enter a service; its kref is the one its name always had. Between cranks only.
@@ -65,11 +79,8 @@ class Services:
         self.by_name[name] = self._by_kref[kref] = service
         return service
 
-    async def answer(self, message: deliveries.Message) -> None:
-        """Call the method a message asks for and answer with what it returns or raises.
-
-        Whoever starts this as a task counts it among the `calls`, so that it is one before it runs.
-        """
+    async def _answer(self, message: deliveries.Message) -> None:
+        """Call the method a message asks for and answer with what it returns or raises."""
         try:
             value = await self._call(message)
         except Exception as error:

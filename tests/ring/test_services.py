@@ -233,3 +233,26 @@ async def test_subcluster_without_the_service_has_no_way_to_it() -> None:
         _, a, _ = await launch(kernel)
         with pytest.raises(KeyError):
             await E(a).ask("desk", "at_once", 1)
+
+
+class Register:
+    """Notes in which order its calls begin."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+
+    async def enter(self, number: int) -> None:
+        self.begun.append(number)
+
+
+async def test_calls_begin_in_the_order_of_their_messages() -> None:
+    register = Register()
+    kernel = Kernel()
+    kernel.provide("register", register)
+    async with kernel:
+        cluster = await kernel.launch_subcluster(peers("a", services=["register"]))
+        service = await E(cluster.root).get("register")
+        for number in range(50):
+            E.send_only(service).enter(number)
+        await kernel.idle(services=True)
+    assert list(range(50)) == register.begun
