@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ocap.kernel.items import TerminateVat, UpgradeVat
+from ocap.kernel.items import TerminateVat, UpgradeVat, slots_of
 from ocap.kernel.options import VatOptions
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
@@ -357,6 +357,49 @@ class TestParameters:
                 sizes.append(world.count())
         assert sizes[0] == sizes[1]
         assert 50 == world.row("b").incarnation
+
+
+class TestOptions:
+    """An upgrade may bring other options, which hold what they endow the vat with."""
+
+    def ask(self, world: World, kref: Kref) -> None:
+        def change() -> None:
+            options = VatOptions(fault_limit=9, imports=("math",), endowments=(("friend", kref),))
+            item = UpgradeVat(world.vats["b"], "new.py", None, None, 0, options)
+            for name in slots_of(item):
+                world.core.counts.incref(name)
+            world.core.state.queue.push(item)
+
+        world.core.between_cranks(change)
+
+    def test_they_come_with_it_and_are_held_while_it_is_queued(self, world: World) -> None:
+        kref = world.core.between_cranks(partial(export, world, "o+d1/1"))
+        self.ask(world, kref)
+        world.restart()
+        ((_, start),) = [(name, d) for name, d in world.run() if name == "b"]
+        assert (("friend", world.vref("b", kref)),) == start.endowments
+        assert VatOptions(fault_limit=9, imports=("math",), endowments=(("friend", kref),)) == world.row("b").options
+        world.restart()
+        assert 9 == world.row("b").options.fault_limit
+
+    def test_those_it_replaces_let_go_of_what_they_held(self, world: World) -> None:
+        krefs = []
+        for number in (1, 2):
+            kref = world.core.between_cranks(partial(export, world, f"o+d1/{number}"))
+            krefs.append(kref)
+            self.ask(world, kref)
+            world.run()
+            vref = world.vref("b", kref)
+            world.do("b", syscalls.DropImports((vref,)), syscalls.RetireImports((vref,)))
+        there = [row[0] for row in world.rows()["objects"]]
+        assert [False, True] == [kref in there for kref in krefs]
+
+    def test_one_that_fails_changes_none(self, world: World) -> None:
+        before = world.rows(without=["counters"])
+        world.on("b", at_start(syscalls.Outcome(fault="no")))
+        self.ask(world, world.core.between_cranks(partial(export, world, "o+d1/1")))
+        world.run()
+        assert before == world.rows(without=["counters"])
 
 
 def export(world: World, vref: str) -> Kref:

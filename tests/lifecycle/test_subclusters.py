@@ -238,6 +238,9 @@ class TestUpdate:
             done = await kernel.update_subcluster(made.id, change(made.config, "b", **fields))
             assert {"b": None} == done.upgraded
             assert [0, 1] == [kernel.get_vat(vat).incarnation for vat in ("v1", "v2")]
+            given = await E(kernel.root("v2")).get_parameters(), await E(kernel.root("v2")).endowments()
+            assert (fields.get("parameters", {}), list(fields.get("endowments", ()))) == given
+            assert kernel._core.state.vats["v2"].options.imports == fields.get("imports")
 
     async def test_other_options_are_set_at_once(self, path: Path, source: Path) -> None:
         async with Kernel(path, durability="process") as kernel:
