@@ -34,7 +34,9 @@ async def test_leaving_stops_every_task(path: Path) -> None:
     before = trio.lowlevel.current_statistics().tasks_living
     async with Kernel(path) as kernel:
         await launch(kernel, "abcd")
-        assert trio.lowlevel.current_statistics().tasks_living == before + 6  # one a vat, the scheduler, and the services
+        assert (
+            trio.lowlevel.current_statistics().tasks_living == before + 6
+        )  # one a vat, the scheduler, and the services
     assert trio.lowlevel.current_statistics().tasks_living == before
     assert not kernel.status()["running"]
 
