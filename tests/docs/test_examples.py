@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.commands import REPOSITORY, ocap
+from tests.docs.console import PART
 
+DOCS = REPOSITORY / "docs"
 BLOCK = re.compile(r"^<!-- (part of )?(examples/\S+) -->\n```\w*\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
-PAGES = [*sorted((REPOSITORY / "docs").rglob("*.md")), REPOSITORY / "README.md"]
+PAGES = [*sorted(DOCS.rglob("*.md")), REPOSITORY / "README.md"]
 BLOCKS = [(page.name, *found) for page in PAGES for found in BLOCK.findall(page.read_text())]
 HELLO = REPOSITORY / "examples/hello"
 
@@ -27,9 +29,13 @@ def test_blocks_are_of_the_examples(page: str, part: str, path: str, code: str) 
     assert f"{code}\n" in text if part else f"{code}\n" == text
 
 
-def test_the_tutorial_has_code_of_examples_only() -> None:
-    text = (REPOSITORY / "docs/tutorial.md").read_text()
-    assert len(re.findall(r"^```(python|toml)$", text, re.MULTILINE)) == len(BLOCK.findall(text)) > 0
+@pytest.mark.parametrize(
+    "page", ["tutorial.md", *(f"how-to/{page.name}" for page in sorted((DOCS / "how-to").iterdir()))]
+)
+def test_who_learns_sees_code_of_examples_only(page: str) -> None:
+    text = (DOCS / page).read_text()
+    assert len(re.findall(r"^```(python|toml)$", text, re.MULTILINE)) == len(BLOCK.findall(text))
+    assert BLOCK.search(text) or PART.search(text)
 
 
 def test_hello_runs_and_resumes(tmp_path: Path) -> None:
