@@ -40,7 +40,7 @@ def test_fault_at_any_operation_loses_nothing_acknowledged(how: str, durability:
             if how == "full" and said[-1] == {"ended": 3}:
                 assert "the disk is full" in said[-2]["failed"]
             assert problems_of(db, is_new=not ledger.found) == [], point
-            if point is points[-1] and not ledger.acknowledged:
+            if point == points[-1] and not ledger.acknowledged:
                 points.append(2 * max(points))  # on a busy machine each transfer takes more commits
         ledger.close(teller, db)
     print(f"{faults} faults, {ledger.found} runs had begun to work, {len(ledger.acknowledged)} transfers acknowledged")
