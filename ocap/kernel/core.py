@@ -209,13 +209,13 @@ class Core:
         return Crank(number, cause)
 
     def _gc_crank(self) -> Crank | None:
-        asleep = self.collector.asleep(self.running)
-        if asleep is not None:
+        work = self.collector.next_work(self.running, self.lifecycle.keeper)
+        while work is None and (asleep := self.collector.asleep(self.running)) is not None:
             row = self.state.vats.get(asleep)
             if row is not None and row.state == "live":
                 return self._restart_crank(row, 0)
             self.collector.give_up(asleep)
-        work = self.collector.next_work(self.running, self.lifecycle.keeper)
+            work = self.collector.next_work(self.running, self.lifecycle.keeper)
         if work is None and self.cycles.think(self.lifecycle.keeper):
             self.collector.has_more = True
             return self._over(self._cranks.begin(), 0)

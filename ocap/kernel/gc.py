@@ -65,7 +65,7 @@ class Collector:
         if incarnation > 0:
             self._audits[vat] = ""
         if self._actions.wait_for(vat):
-            self._actions.active[vat] = None
+            self._actions.activate(vat)
 
     def count_delivery(self, row: VatRow) -> None:
         """The vat took a delivery, which may be the one after which it is to be asked."""
@@ -89,14 +89,12 @@ class Collector:
     @property
     def is_due(self) -> bool:
         """Whether there may be anything to tell or ask."""
-        return bool(self._actions.active or self._reap)
+        return bool(self._reap) or self._actions.next_active() is not None
 
     def asleep(self, running: Container[str]) -> str | None:
-        """A vat that should be started to be reaped."""
-        for vat, to_the_end in self._reap.items():
-            if to_the_end and vat not in running:
-                return vat
-        return None
+        """The vat that is to be reaped next, if it should be started for that."""
+        vat, to_the_end = next(iter(self._reap.items()), ("", False))
+        return vat if to_the_end and vat not in running else None
 
     def give_up(self, vat: str) -> None:
         """The vat cannot be started."""
@@ -105,15 +103,14 @@ class Collector:
     def next_work(self, running: Container[str], keeper: Callable[[str], VatKeeper]) -> Work | None:
         """Whom to tell or ask what, in the kernel's names and the vat's."""
         self.has_more = False
-        while self._actions.active:
-            vat = min(self._actions.active, key=sort_key)
+        while (vat := self._actions.next_active()) is not None:
             found = self._next_action(keeper(vat)) if vat in running else None
             if found is not None:
                 if self._is_thorough and vat not in (HOST, KERNEL):
                     self._reap.setdefault(vat, False)
                 return found
-            del self._actions.active[vat]
-        while self._reap:
+            self._actions.deactivate(vat)
+        while self._reap and self.asleep(running) is None:
             vat, to_the_end = next(iter(self._reap.items()))
             del self._reap[vat]
             if vat in running:
@@ -121,7 +118,7 @@ class Collector:
                 if to_the_end and vat in self._audits:
                     self._reap[vat] = True
                 return VatId(vat), deliveries.BringOutYourDead(krefs), deliveries.BringOutYourDead(vrefs)
-        self._is_thorough = False
+        self._is_thorough = self._is_thorough and bool(self._reap)
         return None
 
     def _audit(self, keeper: VatKeeper) -> tuple[tuple[str, ...], tuple[str, ...]]:

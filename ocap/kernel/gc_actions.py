@@ -6,11 +6,13 @@ Owns the set, by vat. `refcounts` adds to it, `gc` takes from it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import heappop, heappush
 from itertools import islice
 
 from ocap.kernel.journal import Journal
 from ocap.kernel.rows import GcKind
 from ocap.kernel.tables import Table
+from ocap.protocol.refs import sort_key
 
 GcKey = tuple[str, str, str]
 
@@ -28,8 +30,9 @@ class GcActions:
         self._rows = rows
         self._load = load
         self._by_vat: dict[str, dict[str, dict[str, None]]] = {}
-        self.active: dict[str, None] = {}
+        self._active: set[str] = set()
         """Vats that may have actions waiting, as far as is known without asking the store."""
+        self._in_order: list[tuple[tuple[str, int], str]] = []  # a heap of these, and of some that were
 
     def add(self, vat: str, kind: str, kref: str) -> None:
         actions = self._of(vat)[kind]
@@ -37,7 +40,23 @@ class GcActions:
             self._rows.insert((vat, kind, kref), True)
             self._journal.note(actions.pop, kref)
             actions[kref] = None
-        self.active[vat] = None
+        self.activate(vat)
+
+    def activate(self, vat: str) -> None:
+        """The vat may have something waiting."""
+        if vat not in self._active:
+            self._active.add(vat)
+            heappush(self._in_order, (sort_key(vat), vat))
+
+    def deactivate(self, vat: str) -> None:
+        """Nothing waits for the vat that it could be told now."""
+        self._active.discard(vat)
+
+    def next_active(self) -> str | None:
+        """The first vat, by its number, that may have something waiting."""
+        while self._in_order and self._in_order[0][1] not in self._active:
+            heappop(self._in_order)
+        return self._in_order[0][1] if self._in_order else None
 
     def remove(self, vat: str, kind: str, kref: str) -> None:
         actions = self._of(vat)[kind]
