@@ -51,6 +51,7 @@ def run(
     log_keep_size: str | None = None,
     log_keep_days: float | None = None,
     metrics: int | None = None,
+    panel: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Launch the subclusters of a file, or resume them, and run until nothing is left to do.
@@ -74,11 +75,22 @@ def run(
         Keep that file's lines for so many days; older parts of it are removed.
     metrics
         Serve metrics for Prometheus on this port of the loopback, 0 for a free one. Needs ocap[metrics].
+    panel
+        Serve the control panel to browsers on this machine, by a link on standard error, and run until Ctrl-C. Needs ocap[panel].
     json
         Print one line of JSON, {"NAME": RESULT, ...}.
     """
     retention = parse_retention(log_keep_size, log_keep_days)
-    return run_clusters(cluster, db=db, log=log, log_json=log_json, retention=retention, metrics=metrics, as_json=json)
+    return run_clusters(
+        cluster,
+        db=db,
+        log=log,
+        log_json=log_json,
+        retention=retention,
+        metrics=metrics,
+        panel=panel,
+        as_json=json,
+    )
 
 
 @app.command

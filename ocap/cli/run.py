@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import trio
 
 from ocap.config import ClusterConfig, check_config
+from ocap.daemon.commands import Commands
+from ocap.daemon.server import open_control
+from ocap.daemon.tap import Tap
 from ocap.host.inventory import Subcluster
 from ocap.host.kernel import Kernel
-from ocap.kernel.effects import Event
 from ocap.legible import as_text, safe_text, to_json
-from ocap.log import from_event, to_json_line, to_line
+from ocap.log import Entry, to_json_line, to_line
 from ocap.log.writing import LogFile, Retention
 from ocap.protocol.errors import ConfigError, LaunchError
 from ocap.services.cluster_file import load_cluster_file, wake_system
@@ -32,6 +38,7 @@ def run_clusters(
     log_json: Path | None,
     retention: Retention,
     metrics: int | None,
+    panel: bool,
     as_json: bool,
 ) -> int:
     """Run the subclusters of `path`; 1 if one of them failed.
@@ -44,11 +51,22 @@ def run_clusters(
     if log_json is None and retention != Retention():
         raise ConfigError("--log-keep-size, --log-keep-days", "there is nothing to keep without --log-json FILE")
     serve_metrics = None if metrics is None else partial(_metrics_server(), port=metrics)
+    if panel:
+        import starlette  # noqa: F401, PLC0415 - an extra, which may not be installed
     sink = None if log_json is None else LogFile(log_json, retention)
     try:
-        kernel = file.open_kernel(db)
-        kernel.observe(_Log(kernel, sink, everything=log), messages=log or sink is not None)
-        return trio.run(_run, kernel, file.configs, as_json, serve_metrics)
+        with TemporaryDirectory(prefix="ocap-") if panel and db is None else nullcontext() as folder:
+            # The panel reads a file. One of our own is as good as memory, and goes with us.
+            place = db if folder is None else Path(folder, "kernel.db")
+            kernel = file.open_kernel(place)
+            write = _Log(sink, everything=log)
+            tap = Tap(kernel, write, messages=log or sink is not None)
+            serve_panel = (
+                partial(_serve_panel, kernel, tap, place.absolute(), path.absolute().parent)
+                if panel and place is not None
+                else None
+            )
+            return trio.run(_run, kernel, file.configs, as_json, serve_metrics, serve_panel)
     finally:
         if sink is not None:
             sink.close()
@@ -60,17 +78,38 @@ def _metrics_server() -> Callable[..., Awaitable[None]]:
     return serve
 
 
-class _Log:
-    """Writes events where they were asked for."""
+async def _serve_panel(kernel: Kernel, tap: Tap, db: Path, folder: Path, task_status: trio.TaskStatus[None]) -> None:
+    """Be controlled by a panel, a process of its own, which prints its links on our standard error."""
+    about = {"pid": os.getpid(), "database": str(db), "folder": str(folder)}
+    command = [sys.executable, "-c", _PANEL, json.dumps(sys.path), str(db)]
+    async with open_control(Commands(kernel, tap, about), db), trio.open_nursery() as nursery:
+        nursery.start_soon(tap.run)
+        process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        task_status.started()
+        try:
+            code = await process.wait()
+            print(f"ocap: the control panel ended, with code {code}; the run goes on", file=sys.stderr)
+            await trio.sleep_forever()
+        finally:
+            process.terminate()
 
-    def __init__(self, kernel: Kernel, sink: LogFile | None, *, everything: bool) -> None:
-        self._name_of = kernel.vat_name
+
+_PANEL = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pathlib import Path; "
+    "from ocap.panel.serving import run_panel; "
+    "run_panel(Path(sys.argv[2]), 0, lambda link: print('ocap: control panel at', link, flush=True))"
+)
+
+
+class _Log:
+    """Writes entries where they were asked for."""
+
+    def __init__(self, sink: LogFile | None, *, everything: bool) -> None:
         self._sink = sink
         self._everything = everything
 
-    def __call__(self, event: Event) -> None:
-        entry = from_event(event, self._name_of)
-        if self._everything or event.kind == "log":
+    def __call__(self, entry: Entry) -> None:
+        if self._everything or entry.kind == "log":
             print(to_line(entry), file=sys.stderr)
         if self._sink is not None:
             self._sink.write(to_json_line(entry))
@@ -130,6 +169,7 @@ async def _run(
     configs: Mapping[str, ClusterConfig],
     as_json: bool,
     serve_metrics: Callable[..., Awaitable[None]] | None,
+    serve_panel: Callable[..., Awaitable[None]] | None,
 ) -> int:
     results: dict[str, Any] = {}
 
@@ -161,9 +201,13 @@ async def _run(
             nursery.start_soon(dump_on_signal, kernel)
             if serve_metrics is not None:
                 print(f"ocap: metrics at {await nursery.start(serve_metrics, kernel)}", file=sys.stderr)
+            if serve_panel is not None:
+                await nursery.start(serve_panel)
             for name in configs:
                 nursery.start_soon(work.launch_or_resume, name, known)
             await work.until_done()
+            if serve_panel is not None:
+                await trio.sleep_forever()  # its operator can wake the kernel
             nursery.cancel_scope.cancel()
         if not interrupted:
             await kernel.idle()  # what is left of launches that were given up goes

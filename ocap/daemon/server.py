@@ -81,9 +81,9 @@ async def _serve(commands: Commands, listener: trio.socket.SocketType) -> None:
         try:
             async with connection:
                 await _Connection(commands, connection).run()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
-        except Exception:
+        except* Exception:
             logger.exception("a connection to the control socket failed")
         finally:
             served -= 1
@@ -163,6 +163,8 @@ class _Connection:
                         await self._reply(Item(request.id, it))
                 result = None
             reply = Answer(request.id, result)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise  # the client has gone
         except (OcapError, LookupError, ValueError, TypeError, OSError) as error:
             reply = Failure(request.id, type(error).__name__, str(error))
         except Exception as error:

@@ -6,7 +6,7 @@ is a sample of whole cranks, and how many were passed over is told. With a log f
 
 Invariants:
 
-1. Without followers and without a file, messages are not traced at all.
+1. Without followers, and nobody else who is to have them, messages are not traced at all.
 2. A slow follower costs memory for `BACKLOG` items, and nobody's time.
 """
 
@@ -56,16 +56,18 @@ class Tap:
 
     Args:
         kernel: it is observed from now on.
-        write: writes each entry to a file; None if there is none.
+        write: is given each entry, such as for a file; None if there is nobody.
+        messages: whether that is to have the messages too, or only what vats log and what goes wrong.
     """
 
-    def __init__(self, kernel: Kernel, write: Callable[[Entry], None] | None = None) -> None:
+    def __init__(self, kernel: Kernel, write: Callable[[Entry], None] | None = None, *, messages: bool = True) -> None:
         self._kernel = kernel
         self._write = write
+        self._writes_messages = write is not None and messages
         self._followers: dict[Follower, None] = {}
         self._left = 0
         self._crank = -1
-        self._trace(on=write is not None)
+        self._trace(on=self._writes_messages)
 
     def _trace(self, *, on: bool) -> None:
         self._is_on = on
@@ -93,18 +95,19 @@ class Tap:
             del self._followers[follower]
             send.close()
             receive.close()
-            if not self._followers and self._write is None:
+            if not self._followers and not self._writes_messages:
                 self._trace(on=False)
 
     def _tell(self, event: Event) -> None:
         """Takes an event; called by the kernel after its commit."""
         is_shown = bool(self._followers) and (self._left > 0 or event.crank == self._crank)
-        if not is_shown and self._write is None:
-            if self._is_on:
-                self._trace(on=False)
+        is_written = self._writes_messages or (self._write is not None and event.kind not in ("deliver", "syscall"))
+        if not is_shown and self._is_on and not self._writes_messages:
+            self._trace(on=False)
+        if not is_shown and not is_written:
             return
         entry = from_event(event, self._kernel.vat_name)
-        if self._write is not None:
+        if is_written and self._write is not None:
             self._write(entry)
         if is_shown:
             self._left -= 1

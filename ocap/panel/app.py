@@ -176,9 +176,9 @@ class Panel:
         commits = [(new.at, max(0.0, (new.commits - old.commits) / max(new.at - old.at, 0.001))) for old, new in pairs]
         queue = [(it.at, float(it.queue)) for it in samples]
         return [
-            ("Cranks a second", plot(rates, "a second", "Cranks a second", span=SPAN)),
-            ("Commits a second", plot(commits, "a second", "Commits a second", span=SPAN)),
-            ("Run queue", plot(queue, "items", "Items in the run queue", span=SPAN)),
+            ("Cranks a second", plot(rates, "a second", "Cranks a second", now=trio.current_time(), span=SPAN)),
+            ("Commits a second", plot(commits, "a second", "Commits a second", now=trio.current_time(), span=SPAN)),
+            ("Run queue", plot(queue, "items", "Items in the run queue", now=trio.current_time(), span=SPAN)),
             ("Milliseconds a crank", self._latencies()),
         ]
 
@@ -189,7 +189,7 @@ class Panel:
             if it.entry is not None and it.entry.took is not None and it.entry.kind == "deliver":
                 seconds.setdefault(int(it.at), []).append(it.entry.took * 1000)
         points = [(float(at), sorted(values)[len(values) // 2]) for at, values in sorted(seconds.items())]
-        return plot(points, "ms", "Median time of a crank, of a sample", span=SPAN)
+        return plot(points, "ms", "Median time of a crank, of a sample", now=trio.current_time(), span=SPAN)
 
     async def _subclusters(self, request: Request) -> Response:
         with self._reader.snapshot():

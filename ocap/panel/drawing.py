@@ -25,13 +25,14 @@ MAX_NODES = 40
 """Vats of one graph: with more, lines hide each other."""
 
 
-def plot(points: Sequence[tuple[float, float]], unit: str, label: str, *, span: float) -> Markup:
-    """A line over time, the newest point at the right.
+def plot(points: Sequence[tuple[float, float]], unit: str, label: str, *, now: float, span: float) -> Markup:
+    """A line over time.
 
     Args:
         points: seconds, growing, and values.
         unit: of the values.
         label: what it shows, for those who hear the page.
+        now: the time at the right.
         span: seconds from left to right.
     """
     svg = _svg(WIDTH, HEIGHT, "plot", label)
@@ -45,13 +46,12 @@ def plot(points: Sequence[tuple[float, float]], unit: str, label: str, *, span: 
         _text(svg, left - 6, y + 4, _short(high * part), "axis", "end")
     _text(svg, left, HEIGHT - 4, f"{_short(span)} s ago", "axis", "start")
     _text(svg, right, HEIGHT - 4, "now", "axis", "end")
-    if points:
-        newest = points[-1][0]
-        places = [
-            (right - (newest - at) / span * (right - left), bottom - value / high * (bottom - top))
-            for at, value in points
-            if newest - at <= span
-        ]
+    places = [
+        (right - (now - at) / span * (right - left), bottom - value / high * (bottom - top))
+        for at, value in points
+        if now - at <= span
+    ]
+    if places:
         for piece in _unbroken(places, MAX_GAP / span * (right - left)):
             line = " ".join(f"{x:.1f},{y:.1f}" for x, y in piece)
             ground = f"{piece[0][0]:.1f},{bottom} {line} {piece[-1][0]:.1f},{bottom}"

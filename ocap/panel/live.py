@@ -170,8 +170,10 @@ class Live:
                         trio.open_nursery() as nursery,
                     ):
                         nursery.start_soon(self._until_unwanted, nursery.cancel_scope)
-                        async for it in news:
-                            self._add(it)
+                        async for crowd in news:
+                            for it in crowd:
+                                self._add(it)
+                            self._tell()
                 except* _AWAY:
                     await trio.sleep(SAMPLE)
 
@@ -185,7 +187,6 @@ class Live:
         entry = news.get("entry")
         made = None if entry is None else Entry(*(entry[name] for name in FIELDS))
         self.ring.append(Shown(self._number, trio.current_time(), made, news.get("passed_over", 0)))
-        self._tell()
 
     def since(self, number: int) -> list[Shown]:
         """What came after the entry of that number."""

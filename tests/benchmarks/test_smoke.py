@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from benchmarks import verifying
+from benchmarks import panel, verifying
 from benchmarks.cases import CASES, STORES, Case, WrongResultError
 from benchmarks.drop import drop
 from benchmarks.layers import LAYERS, layer_of
@@ -176,3 +177,17 @@ def test_the_stores_that_verifying_is_measured_on_are_in_order(
     assert ["10,000 objects on a heap:", "10,000 durable objects:"] == [
         line.split(":")[0] + ":" for line in capsys.readouterr().out.splitlines()
     ]
+
+
+@pytest.mark.slow
+async def test_somebody_looks_while_the_cost_of_looking_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small run of `python -m benchmarks.panel`, which raises if the looker saw nothing."""
+    with tempfile.TemporaryDirectory(prefix="ocap-") as runtime:
+        monkeypatch.setenv("OCAP_RUNTIME_DIR", f"{runtime}/run")
+        monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+        monkeypatch.chdir(REPOSITORY)
+        found = await panel.main(1, 1000, tmp_path)
+    assert 1 == len(found["pairs"])
+    assert found["clock"]["median"] > 0.1

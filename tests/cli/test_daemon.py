@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 
@@ -233,3 +234,23 @@ def test_what_vats_say_is_inert_on_a_terminal(daemon: Path) -> None:
     (daemon / "d.toml").write_text(toml(json.dumps("\u202e[red]").replace("\\u202e", "\\u202E")))
     assert 0 == ocap("launch", daemon / "d.toml").returncode
     assert "\\u202e[red]" in ocap("list").stdout
+
+
+def test_run_with_a_panel_goes_on_until_it_is_stopped(folder: Path) -> None:
+    run = start_ocap("run", folder / "c.toml", "--panel")
+    assert run.stdout is not None
+    assert run.stderr is not None
+    assert 'c: "ok"\n' == run.stdout.readline()
+    link = run.stderr.readline().removeprefix("ocap: control panel at ").strip()
+    base, _, code = link.partition("/#")
+    with httpx.Client(base_url=base) as client:
+        assert 200 == client.post("/login", json={"code": code}, headers={"origin": base}).status_code
+        assert "v1" in client.get("/vats").text
+    assert None is run.poll()
+    run.send_signal(signal.SIGINT)
+    _, error = run.communicate(timeout=20)
+    assert 130 == run.returncode
+    assert "ocap: stopped" in error
+    assert not [line for line in error.splitlines() if not line.startswith("ocap: ")]
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(base)

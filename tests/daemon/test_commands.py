@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -200,14 +201,14 @@ async def test_followers_see_what_they_asked_for(db: Path) -> None:
     async with serving(db) as it:
         await launched(it)
         async with await Client.connect(it.path) as follower:
-            seen = []
+            seen: list[dict[str, Any]] = []
             async with trio.open_nursery() as nursery:
 
                 async def follow() -> None:
                     async with aclosing(follower.items("follow", vats=["b"], methods=["echo"])) as items:
-                        async for news in items:
-                            seen.append(news["entry"])
-                            if news["entry"]["kind"] == "syscall":
+                        async for crowd in items:
+                            seen.extend(news["entry"] for news in crowd)
+                            if seen[-1]["kind"] == "syscall":
                                 return
 
                 nursery.start_soon(follow)
