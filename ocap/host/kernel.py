@@ -358,9 +358,9 @@ class Kernel:
         return self._control.vat(self._control.find_vat(vat))
 
     def vat_name(self, vat: str) -> str:
-        """The name of a vat, or its id when it has gone."""
+        """The name of a vat, or its id when it has been gone for more than a commit."""
         row = self._core.state.vats.get(vat)
-        return vat if row is None else row.name
+        return self._core.departed.get(vat, vat) if row is None else row.name
 
     def root(self, vat: str) -> HostRef:
         """The root object of a vat. Raises `VatNotFoundError`."""

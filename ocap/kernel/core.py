@@ -78,6 +78,8 @@ class Core:
         cranks = self._cranks = Cranks(self.state, self.counts, self._promises, self.lifecycle, self.subclusters)
         self._failures = Failures(self.state, self.counts, self._promises, self.lifecycle, self.subclusters, cranks)
         self.running, self.stopped, self.upgraded = cranks.running, cranks.stopped, cranks.upgraded
+        self.departed: dict[str, str] = {}
+        """The names of vats that the effects of the last commit speak of and that are gone."""
         self.host_waits = False
         """Whether the outbox has something for the host program."""
         self._to_disconnect: list[VatId] | None = None
@@ -122,6 +124,7 @@ class Core:
         """Make everything so far durable, and only then hand over what may be seen of it."""
         self.state.commit()
         self.host_waits = False
+        self.departed, self.lifecycle.departed = self.lifecycle.departed, {}
         return self._cranks.take_effects()
 
     @property

@@ -66,6 +66,8 @@ class Lifecycle:
         self._counts = counts
         self._promises = promises
         self._keepers: dict[str, VatKeeper] = {}
+        self.departed: dict[str, str] = {}
+        """The names of vats of which the last trace went since the last commit: the log still speaks of them."""
         self.dying: dict[str, None] = dict.fromkeys(state.backend.vats_in("terminated"))
         for endpoint in (HOST, KERNEL):
             if state.vats.get(endpoint) is None:
@@ -251,6 +253,7 @@ class Lifecycle:
             self._counts.decref(kref)
         if row.done is not None:
             self._counts.decref(row.done)
+        self.departed[vat] = row.name
         self._state.vats.delete(vat)
         del self.dying[vat]
         self._keepers.pop(vat, None)

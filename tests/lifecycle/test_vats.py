@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ocap import (
+    ClusterConfig,
     DisconnectedError,
     E,
     Kernel,
@@ -15,6 +16,7 @@ from ocap import (
     LaunchError,
     RemoteError,
     UpgradeError,
+    VatConfig,
     VatNotFoundError,
     VatSuspendedError,
     VatTerminatedError,
@@ -222,3 +224,17 @@ class TestOfItsOwn:
             await kernel.terminate_vat("v2", "by hand")
             with pytest.raises(DisconnectedError, match="by hand"):
                 await done
+
+
+async def test_the_log_has_the_name_of_a_vat_that_is_gone_by_the_commit(path: Path, source: Path) -> None:
+    """Its last trace goes in the group of cranks in which it ended, before the log hears of that."""
+    names: list[tuple[str, str]] = []
+    kernel = Kernel(path, durability="process")
+    kernel.observe(lambda event: names.append((event.kind, kernel.vat_name(event.vat))) if event.vat else None)
+    async with kernel:
+        with pytest.raises(LaunchError):
+            await kernel.launch_subcluster(
+                ClusterConfig("doomed", {"doomed": VatConfig(str(source), parameters={"broken": "no"})})
+            )
+    assert ("fault", "doomed") in names
+    assert {"doomed"} == {name for kind, name in names if kind in ("deliver", "fault", "error") and name != "host"}
