@@ -478,9 +478,11 @@ def panel(
     json
         Print each link as a line of JSON, {"link": ...}.
     """
-    import starlette  # noqa: F401, PLC0415 - first: hypercorn is also of another extra
-
-    from ocap.panel.serving import run_panel  # noqa: PLC0415 - an extra, which may not be installed
+    try:
+        from ocap.panel.serving import run_panel  # noqa: PLC0415 - an extra, which may not be installed
+    except ModuleNotFoundError as error:
+        # Whichever is missing, this extra has it; hypercorn alone would speak for another.
+        raise ModuleNotFoundError(str(error), name="starlette") from error
 
     is_first = True
 

@@ -1,0 +1,164 @@
+"""What the pages show, and what their forms do: the panel in the test's own process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree.ElementTree import fromstring
+
+import pytest
+import trio
+
+from ocap.panel.app import _cycles
+from ocap.panel.drawing import graph, plot
+from ocap.panel.reading import Edge
+from tests.commands import ENVIRONMENT, ocap
+from tests.daemon.serving import toml, until
+from tests.panel.visiting import Visit, visiting
+
+
+async def text(visit: Visit, path: str) -> str:
+    answer = await visit.client.get(path)
+    assert 200 == answer.status_code, path
+    return answer.text
+
+
+async def test_promise_that_waits_is_shown_with_who_decides_and_who_waits(db: Path) -> None:
+    async with visiting(db) as visit, trio.open_nursery() as nursery:
+        nursery.start_soon(visit.do, "send")  # refused: a form without its fields
+        promise = visit.served.kernel.root("v1")._eventual_send("wait", (), {}, wants_result=True)
+        await visit.served.kernel.idle()
+        page = await text(visit, "/promises")
+        assert f'href="/promises/{promise.kref}"' in page
+        assert "v1 a" in page
+        assert "host" in page
+        page = await text(visit, f"/promises/{promise.kref}")
+        assert "unresolved" in page
+        assert f"/promises/{promise.kref}" in await text(visit, "/vats/v1")
+        nursery.cancel_scope.cancel()
+
+
+def test_vats_that_wait_for_each_other_are_found() -> None:
+    def row(decider: str | None, *waiting: str) -> dict[str, object]:
+        return {"decider": decider, "waiting": [{"subscriber": name} for name in waiting]}
+
+    assert [] == _cycles([row("v1", "v2"), row("v2", "v3"), row(None, "v1"), row("host", "v3")])
+    assert [["v1", "v3", "v2"]] == _cycles([row("v1", "v2"), row("v2", "v3"), row("v3", "v1"), row("v1", "host")])
+    assert [["v7"]] == _cycles([row("v7", "v7")])
+
+
+async def test_object_is_shown_with_its_holders_and_revoked(db: Path) -> None:
+    async with visiting(db) as visit:
+        root = visit.served.kernel.root("v2").kref
+        page = await text(visit, f"/objects/{root}")
+        assert "v1 a" in page
+        assert "it is the root of v2 b" in page
+        assert "cannot be undone" in await text(visit, f"/objects/{root}/revoke")
+        assert "Revoked: no message to it is let through any more." == (await visit.do("revoke", what=root))["message"]
+        found = await visit.do("send", target=root, method="echo", args="[]")
+        assert "RevokedError" in found["error"]
+        assert "Revoke…" not in await text(visit, f"/objects/{root}")
+
+
+async def test_dead_letter_is_retried_and_dropped(db: Path) -> None:
+    async with visiting(db) as visit:
+        await visit.do("send", target="a", method="flood", args="[]")
+        page = await text(visit, "/dead-letters")
+        assert "<code>flood</code>" in page
+        found = await visit.do("retry", number="1")
+        assert "DisconnectedError" in found["error"]
+        assert {"message": "Dropped."} == await visit.do("drop", number="2")
+        assert "None." in await text(visit, "/dead-letters")
+        assert {"error": "there is no dead letter 9"} == await visit.do("drop", number="9")
+
+
+async def test_forms_that_are_wrong_are_told_so(db: Path) -> None:
+    async with visiting(db) as visit:
+        for action, fields, message in [
+            ("send", {"target": "a"}, "method: is missing"),
+            ("send", {"target": "a", "method": "echo", "args": "{}"}, "arguments: must be a JSON list"),
+            ("upgrade", {"what": "v1", "parameters": "[]"}, "parameters: must be a JSON object"),
+            ("drop", {"number": "x"}, "number: must be a number"),
+            ("restart", {"what": "v9"}, "there is no subcluster or vat v9"),
+            ("nope", {}, "there is no such action"),
+        ]:
+            assert {"error": message} == await visit.do(action, **fields)
+
+
+async def test_store_is_shown_and_verified(db: Path) -> None:
+    async with visiting(db) as visit:
+        await visit.do("send", target="a", method="note", args='["a text to be found"]')
+        await visit.served.kernel.idle()
+        assert "a text to be found" in await text(visit, "/store/vatstore")
+        assert {"message": "All invariants hold."} == await visit.do("verify")
+        assert 404 == (await visit.client.get("/store/vatstore;drop")).status_code
+
+
+async def test_config_in_the_editor_changes_nothing_when_it_is_sent_back(db: Path) -> None:
+    async with visiting(db, launched=False) as visit:
+        config = toml(parameters='word = "x", deep = { list = [1, 2.5, true] }')
+        await visit.served.client.call("launch", text=config, folder=visit.served.folder)
+        page = await text(visit, "/subclusters/s1/update")
+        shown = page.partition("autofocus>\n")[2].partition("</textarea>")[0]
+        plain = shown.replace("&#34;", '"').replace("&#39;", "'")
+        found = await visit.do("preview", subcluster="s1", text=plain)
+        assert ["Nothing but options changes."] == found["detail"]
+
+
+async def test_stream_tells_of_changes_and_of_traffic(db: Path) -> None:
+    async with visiting(db) as visit, trio.open_nursery() as nursery:
+        body = b'{"traffic": true, "method": "echo", "since": 0}'
+        head = [
+            f"POST /events HTTP/1.1\r\nHost: {visit.base[7:]}",
+            f"Cookie: {visit.cookie()}",
+            f"Content-Length: {len(body)}",
+        ]
+        request = "\r\n".join([*head, *(f"{name}: {value}" for name, value in visit.headers.items())]).encode()
+        told = b""
+
+        async def listen() -> None:
+            nonlocal told
+            told = await visit.raw(request + b"\r\n\r\n" + body, 2.5)
+
+        nursery.start_soon(listen)
+        await until(lambda: visit.served.tap._followers)
+        await visit.do("send", target="b", method="echo", args='["seen"]')
+        await visit.do("send", target="b", method="other", args='["not asked for"]')
+        await until(lambda: told)
+        assert b'"lines"' in told
+        assert b'.echo(\\"seen\\")' in told
+        assert b'"version"' in told
+        assert b"not asked for" not in told
+
+
+def test_pictures_are_well_formed_whatever_they_show() -> None:
+    for points in ([], [(0.0, 0.0)], [(0.0, 1.0), (5.0, 1e9), (6.0, 3.0)], [(-500.0, 1.0)]):
+        fromstring(plot(points, "a second", "<label> & more", now=6.0, span=10))
+    names = {f"v{number}": "<b>\u202e" for number in range(60)}
+    edges = [Edge("v1", "v2", 3), Edge("v2", "v1", 1), Edge("v3", "v3", 1), Edge("host", "v1", 1)]
+    for shown in ({}, {"v1": "a"}, names):
+        fromstring(graph(shown, edges, "v1"))
+
+
+@pytest.mark.parametrize("missing", ["starlette", "jinja2", "tomli_w", "hypercorn"])
+def test_missing_extra_says_what_to_install(missing: str, db: Path, tmp_path: Path) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from ocap.__main__ import main; sys.exit(main())"
+    for arguments in (["panel"], ["run", str(tmp_path / "none.toml"), "--panel"]):
+        if arguments[0] == "run" and missing != "starlette":
+            continue
+        (tmp_path / "none.toml").write_text(toml())
+        (tmp_path / "vat.py").write_text("")
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=ENVIRONMENT)
+        assert (2, "") == (done.returncode, done.stdout)
+        assert "ocap[panel]" in done.stderr
+        assert 1 == len(done.stderr.splitlines())
+
+
+def test_panel_needs_a_daemon_and_a_port(db: Path) -> None:
+    done = ocap("panel")
+    assert (2, "ocap: no daemon is running; start one with `ocap start CLUSTER.toml --db FILE`\n") == (
+        done.returncode,
+        done.stderr,
+    )
