@@ -10,7 +10,8 @@ class Budget:
     """Limits of one crank; exceeding one is a fault and the crank leaves no trace.
 
     Attributes:
-        turns: continuations of behaviours. A turn takes microseconds, so this is about a second.
+        turns: continuations of behaviours, and as many messages within the vat, each of which will take one.
+            A turn takes microseconds, so this is about a second.
         syscalls: each becomes rows of the kernel's transaction.
         body_bytes: bytes of all bodies sent, eight times `marshal.MAX_BODY`.
         store_bytes: bytes of keys and values written to the vatstore, for the same transaction.

@@ -326,9 +326,13 @@ class Liveslots:
     def syscall(self, call: Syscall, size: int) -> None:
         """Record a syscall whose bodies have `size` bytes."""
         self._syscalls.append(call)
-        self._body_bytes += size
         if len(self._syscalls) > self._budget.syscalls:
             self.turns.raise_fault(f"made more than {self._budget.syscalls} syscalls in one crank")
+        self.spend(size)
+
+    def spend(self, size: int) -> None:
+        """Count bytes of a body sent."""
+        self._body_bytes += size
         if self._body_bytes > self._budget.body_bytes:
             self.turns.raise_fault(f"sent more than {self._budget.body_bytes} bytes in one crank")
 

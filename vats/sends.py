@@ -35,6 +35,7 @@ class Sends:
         self, promise: VatPromise, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool
     ) -> VatPromise | None:
         body, references = self._encode_arguments(args, kwargs)
+        self._vat.turns.count_send()
         result = VatPromise(self._vat) if wants_result else None
         self._vat.promises.route(promise, Mail(method, body, references, result))
         return result
@@ -43,6 +44,8 @@ class Sends:
         self, target: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_result: bool
     ) -> VatPromise | None:
         body, references = self._encode_arguments(args, kwargs)
+        self._vat.turns.count_send()
+        self._vat.spend(len(body))
         result = VatPromise(self._vat) if wants_result else None
         self._vat.calls.add(target, Mail(method, body, references, result))
         return result

@@ -61,23 +61,30 @@ class Task:
 class TurnQueue:
     """The turns of one vat."""
 
-    __slots__ = ("_left", "_limit", "_queue", "_vat", "fault", "suspended")
+    __slots__ = ("_left", "_limit", "_queue", "_sends", "_vat", "fault", "suspended")
 
     def __init__(self, vat: Liveslots, limit: int) -> None:
         self._vat = vat
         self._limit = limit
         self._left = limit
+        self._sends = limit
         self._queue: deque[tuple[Callable[[Any], None], Any]] = deque()
         self.suspended: dict[Task, None] = {}  # a dict, for its order
         self.fault: str | None = None
 
     def start_crank(self) -> None:
-        self._left = self._limit
+        self._left = self._sends = self._limit
 
     def raise_fault(self, fault: str) -> None:
         """Raises `CrankFaultError`; if user code swallows it, rule 4 still ends the crank."""
         self.fault = self.fault or fault
         raise CrankFaultError(fault)
+
+    def count_send(self) -> None:
+        """A message within the vat: it makes no syscall, and its turn may never come."""
+        self._sends -= 1
+        if self._sends < 0:
+            self.raise_fault(f"sent more than {self._limit} messages to itself in one crank")
 
     def use_one(self) -> bool:
         """Count a turn; False if there is none left."""

@@ -286,6 +286,43 @@ def test_flood_of_bytes_is_a_fault() -> None:
     assert vat.send("o+0", "tell", Obj("o-5"), "x" * 2000).fault == "sent more than 1000 bytes in one crank"
 
 
+class Flooder(Exo):
+    """Sends to what lives in its own vat, which makes no syscall, and never lets a turn end."""
+
+    async def flood_an_object(self) -> None:
+        while True:
+            E.send_only(self).nothing()
+
+    async def flood_a_promise(self) -> None:
+        promise: Any = make_promise_kit().promise
+        while True:
+            E.send_only(promise).nothing()
+
+    async def flood_with_bytes(self) -> None:
+        while True:
+            E.send_only(self).take(bytes(300))
+
+    async def nothing(self) -> None:
+        pass
+
+    async def take(self, data: bytes) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("method", "fault"),
+    [
+        ("flood_an_object", "sent more than 50 messages to itself in one crank"),
+        ("flood_a_promise", "sent more than 50 messages to itself in one crank"),
+        ("flood_with_bytes", "sent more than 9000 bytes in one crank"),
+    ],
+)
+def test_flood_within_the_vat_is_a_fault(method: str, fault: str) -> None:
+    vat = Puppet(root_of(Flooder), budget=Budget(turns=50, body_bytes=9000))
+    vat.start()
+    assert vat.send("o+0", method).fault == fault
+
+
 def test_failure_of_a_spawned_coroutine_is_a_complaint(vat: Puppet) -> None:
     outcome = vat.send("o+0", "start_failing")
     assert [text.splitlines()[-1] for _, text in outcome.complaints] == ["tests.vats.test_messages.OwnError: alone"]
