@@ -1,4 +1,8 @@
-"""`Kernel`: what a host program opens, enters, launches subclusters in and talks through."""
+"""`Kernel`: what a host program opens, enters, launches subclusters in and talks through.
+
+It is one class, and long, because it is one contract: more than half of it are docstrings. What the
+methods do is in `control`, `endpoint`, `services` and the ring.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Bad input gets one clear line and a non-zero exit, never a traceback, and changes nothing."""
+"""Bad input gets one clear line and a non-zero exit, never a traceback, and changes nothing.
+
+Long, as it is a list: each kind of bad input with the line it gets.
+"""
 
 from __future__ import annotations
 

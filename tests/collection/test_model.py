@@ -7,6 +7,8 @@ heaps, and whatever one leads to must answer.
 
 One thing is left to fate where no cycles are searched for, as documentation says: rings that lead
 through several vats, or through rows of one, and what hangs off them.
+
+Long, as a model and the machine that compares it with the kernel are of no use without each other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Stores: order, ranges, types, changes during iteration, clearing; durable and not."""
+"""Stores: order, ranges, types, changes during iteration, clearing; durable and not.
+
+Long, as the four stores keep the same promises, and each is held to them here.
+"""
 
 from __future__ import annotations
 
