@@ -22,7 +22,13 @@ class DurableItem(DurableExo):
 
 
 class Plain:
-    """What is no concern of the kernel's."""
+    """What is no concern of the kernel's; as large as a reference."""
+
+    __slots__ = ("__weakref__", "kind", "name", "owner")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kind = self.owner = None
 
 
 class Gatherer(Exo):
@@ -50,8 +56,14 @@ class Gatherer(Exo):
                     self._known.add(item)
         return len(self._held)
 
-    async def gather_plain(self, count: int) -> None:
-        self._held = [Plain() for _ in range(count)]
+    async def name(self, start: int) -> list[str]:
+        return [f"item {n}" for n in range(start, start + MANY)]
+
+    async def gather_plain(self, batches: int) -> int:
+        """As many plain objects, come by in the same way: they lie about in memory as references do."""
+        for _ in range(batches):
+            self._held += map(Plain, await E(self._peer).name(len(self._held)))
+        return len(self._held)
 
     async def let_go(self) -> None:
         self._held = []

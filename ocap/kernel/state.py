@@ -27,6 +27,9 @@ Changes = dict[str, list[tuple[Any, Any]]]
 BORN_LIMIT = 20_000
 """Names of new objects and promises kept after a commit, most of which are gone again: some 2 MB."""
 
+CLISTS_A_COMMIT = 16
+"""Clists whose sizes a commit may look up, on average."""
+
 
 class State:
     """The kernel's tables over one store."""
@@ -78,6 +81,7 @@ class State:
         """While cycles are searched for: the krefs of objects named by a delivery or syscall."""
         self._clists: dict[str, Clist] = {}
         self._changed: dict[str, Clist] = {}
+        self._commits_to_count = 0
         self.maybe_free: dict[str, None] = {}
         """Krefs whose count fell to zero in this crank. A dict for its order."""
 
@@ -155,11 +159,19 @@ class State:
             self.backend.write({"vatstore": changes})
         return self.backend.scan_vatstore(vat, start, end, limit, reverse=reverse)
 
+    def _is_crowded(self) -> bool:
+        """Whether more rows are in memory than are to be. To count them takes a step for each clist, so with many it is done rarely."""
+        self._commits_to_count -= 1
+        if self._commits_to_count > 0:
+            return False
+        self._commits_to_count = len(self._clists) // CLISTS_A_COMMIT
+        return sum(map(len, self._tables.values())) + sum(map(len, self._clists.values())) > CACHE_LIMIT
+
     def commit(self) -> None:
         """Between cranks: everything so far survives whatever happens next."""
         self.write()
         self.backend.commit()
-        if sum(map(len, self._tables.values())) + sum(map(len, self._clists.values())) > CACHE_LIMIT:
+        if self._is_crowded():
             # All at once: `born` vouches for every cache.
             for table in self._tables.values():
                 table.clear()

@@ -7,7 +7,7 @@ subscribes to each promise it is introduced to. After each test `conftest` verif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ocap.kernel.core import Core
@@ -127,7 +127,7 @@ worlds: list[World] = []
 
 
 class World:
-    """A core with puppets `v1`, `v2`… named a, b, c…
+    """A core with puppets `v1`, `v2`… named a, b, c… or as given
 
     Args:
         options: of the vats that are not to have the usual ones, by name.
@@ -136,7 +136,7 @@ class World:
 
     def __init__(
         self,
-        names: str = "ab",
+        names: Sequence[str] = "ab",
         *,
         path: Any = None,
         backend: SqliteBackend | None = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from ocap.kernel.crank import Crank
@@ -9,6 +11,7 @@ from ocap.kernel.lifecycle import TERMINATED
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.deliveries import DropExports, RetireExports, RetireImports
 from ocap.protocol.refs import HOST, VatId, sort_key
+from tests.effort import Effort
 from tests.kernel.puppet import Seen, World, args, data, host_kref, resolve, send
 
 
@@ -238,3 +241,36 @@ def test_a_gc_crank_has_its_number_and_no_item(world: World) -> None:
     assert found is not None
     assert Crank(crank.number + 1, 0, VatId("v1"), DropExports(("o+5",)), None) == found
     world.core.finish(found, syscalls.Outcome())
+
+
+def test_what_an_action_costs_does_not_depend_on_how_many_vats_or_objects_there_are() -> None:
+    """Calls of functions, Python's and C's, and steps of SQLite's machine, from the drop to the end of the object."""
+    found = []
+    for count in (20, 1000):
+        names = [f"n{number}" for number in range(count)]
+        world = World(names)
+        world.run()
+        for number in range(count - 1):  # each holds something of the next one
+            world.introduce(names[number + 1], "o+5", names[number])
+        world.core.commit()
+        spent, calls = Effort(), 0
+        spent.watch(world.backend.connection)
+
+        def called(*_: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        vref = world.vref(names[3], world.kref(names[4], "o+5"))
+        sys.setprofile(called)
+        try:
+            seen = let_go(world, names[3], vref)
+            world.core.commit()
+        finally:
+            sys.setprofile(None)
+        assert [(names[4], DropExports(("o+5",))), (names[4], RetireExports(("o+5",)))] == seen
+        found.append((calls, spent.steps))
+    (few_calls, few_steps), (many_calls, many_steps) = found
+    assert 0 < few_calls
+    assert many_calls <= 1.1 * few_calls
+    assert 0 < few_steps
+    assert many_steps <= 1.1 * few_steps

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import opening
 from ocap import E, Kernel
 from ocap.verify import verify
+from tests.effort import Effort
 from tests.lifecycle.clusters import counters
 
 COPIES = (
@@ -39,21 +40,6 @@ async def make(path: Path, source: Path, vats: int) -> None:
             db.execute("UPDATE counters SET next = ? WHERE kind = ?", (following, kind))
     db.close()
     assert verify(path) == []
-
-
-class Effort:
-    """What SQLite does for a kernel."""
-
-    def __init__(self) -> None:
-        self.statements = 0
-        self.steps = 0
-
-    def watch(self, db: apsw.Connection) -> None:
-        db.trace_v2(apsw.SQLITE_TRACE_PROFILE, self._count)
-
-    def _count(self, event: dict[str, Any]) -> None:
-        self.statements += 1
-        self.steps += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
 
 
 async def effort(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
