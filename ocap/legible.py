@@ -23,6 +23,9 @@ from ocap.protocol.marshal import Decoder
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
+_PLAIN = frozenset({type(None), bool, int, str})
+"""What JSON has too, and most members are."""
+
 
 @attrs.frozen
 class Shown:
@@ -40,13 +43,13 @@ def safe_text(text: str) -> str:
 
 def to_json(value: Any) -> Any:
     """A passable value as JSON can say it: what JSON lacks becomes text, a reference its kref."""
+    if type(value) in _PLAIN:
+        return value
     match value:
-        case None | bool() | int() | str():
-            return value
         case float():
             return value if math.isfinite(value) else str(value)
         case list() | tuple():
-            return [to_json(item) for item in value]
+            return [item if type(item) in _PLAIN else to_json(item) for item in value]
         case set() | frozenset():
             return sorted((to_json(item) for item in value), key=repr)
         case dict():

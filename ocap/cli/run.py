@@ -22,8 +22,9 @@ from ocap.daemon.server import open_control
 from ocap.daemon.tap import Tap
 from ocap.host.inventory import Subcluster
 from ocap.host.kernel import Kernel
+from ocap.kernel.effects import Event
 from ocap.legible import as_text, safe_text, to_json
-from ocap.log import Entry, to_json_line, to_line
+from ocap.log import event_line, from_event, to_line
 from ocap.log.writing import LogFile, Retention
 from ocap.protocol.errors import ConfigError, LaunchError
 from ocap.services.cluster_file import load_cluster_file, wake_system
@@ -59,7 +60,7 @@ def run_clusters(
             # The panel reads a file. One of our own is as good as memory, and goes with us.
             place = db if folder is None else Path(folder, "kernel.db")
             kernel = file.open_kernel(place)
-            write = _Log(sink, everything=log)
+            write = _Log(kernel, sink, everything=log)
             tap = Tap(kernel, write, messages=log or sink is not None)
             serve_panel = (
                 partial(_serve_panel, kernel, tap, place.absolute(), path.absolute().parent)
@@ -104,15 +105,16 @@ _PANEL = (
 class _Log:
     """Writes entries where they were asked for."""
 
-    def __init__(self, sink: LogFile | None, *, everything: bool) -> None:
+    def __init__(self, kernel: Kernel, sink: LogFile | None, *, everything: bool) -> None:
+        self._name_of = kernel.vat_name
         self._sink = sink
         self._everything = everything
 
-    def __call__(self, entry: Entry) -> None:
-        if self._everything or entry.kind == "log":
-            print(to_line(entry), file=sys.stderr)
+    def __call__(self, event: Event) -> None:
+        if self._everything or event.kind == "log":
+            print(to_line(from_event(event, self._name_of)), file=sys.stderr)
         if self._sink is not None:
-            self._sink.write(to_json_line(entry))
+            self._sink.write(event_line(event, self._name_of))
 
 
 class Run:

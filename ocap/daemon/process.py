@@ -28,8 +28,9 @@ from ocap.daemon.place import info_path
 from ocap.daemon.server import open_control
 from ocap.daemon.tap import Tap
 from ocap.host.kernel import Kernel
+from ocap.kernel.effects import Event
 from ocap.legible import safe_text, to_json
-from ocap.log import Entry, to_json_line
+from ocap.log import event_line
 from ocap.log.writing import LogFile, parse_retention
 from ocap.protocol.errors import ConfigError, LaunchError, OcapError
 from ocap.services.cluster_file import ClusterFile, load_cluster_file
@@ -132,9 +133,9 @@ class _Daemon:
         self._ended = trio.Event()
         self._cause = ""
         self.is_ready = False
-        write: Callable[[Entry], None] | None = None
+        write: Callable[[Event], None] | None = None
         if sink is not None:
-            write = lambda entry: sink.write(to_json_line(entry))  # noqa: E731 - a def would be longer than what it does
+            write = lambda event: sink.write(event_line(event, kernel.vat_name))  # noqa: E731 - a def would be longer than what it does
         self._tap = Tap(kernel, write)
 
     def stop(self, cause: str) -> None:

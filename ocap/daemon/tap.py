@@ -56,11 +56,11 @@ class Tap:
 
     Args:
         kernel: it is observed from now on.
-        write: is given each entry, such as for a file; None if there is nobody.
+        write: is given each event, such as for a file; None if there is nobody.
         messages: whether that is to have the messages too, or only what vats log and what goes wrong.
     """
 
-    def __init__(self, kernel: Kernel, write: Callable[[Entry], None] | None = None, *, messages: bool = True) -> None:
+    def __init__(self, kernel: Kernel, write: Callable[[Event], None] | None = None, *, messages: bool = True) -> None:
         self._kernel = kernel
         self._write = write
         self._writes_messages = write is not None and messages
@@ -106,10 +106,10 @@ class Tap:
             self._trace(on=False)
         if not is_shown and not is_written:
             return
-        entry = from_event(event, self._kernel.vat_name)
         if is_written and self._write is not None:
-            self._write(entry)
+            self._write(event)
         if is_shown:
+            entry = from_event(event, self._kernel.vat_name)
             self._left -= 1
             self._crank = event.crank
             data = asdict(entry, recurse=False)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, get_args
 
-import attrs
 import trio
 
 from ocap.config import ClusterConfig
@@ -25,7 +24,7 @@ from ocap.host.inventory import DeadLetter, Subcluster, SubclusterUpdate, Vat
 from ocap.host.refs import HostRef
 from ocap.host.services import Services
 from ocap.kernel.core import Core
-from ocap.kernel.effects import Effect, Event, HostDelivery
+from ocap.kernel.effects import MESSAGES, Effect, Event, HostDelivery
 from ocap.kernel.gc import REAP_AFTER
 from ocap.protocol import deliveries
 from ocap.protocol.errors import (
@@ -152,32 +151,35 @@ class Kernel:
         return TaskSupervisor(self._core.state, vat, self._heap)
 
     def _release(self, effects: list[Effect]) -> None:
-        times = self._times(effects)
+        self._time(effects)
         for effect in effects:
             match effect:
+                case Event():
+                    self._observe(effect)
                 case HostDelivery(delivery):
                     self._endpoint.deliver(delivery)
-                case Event():
-                    began, took = times.pop()
-                    self._observe(attrs.evolve(effect, time=began, took=took))
         self._endpoint.release_dropped()
 
-    def _times(self, effects: list[Effect]) -> list[tuple[float, float | None]]:
-        """When the cranks of the events began and how long they took, the first event's last."""
+    def _time(self, effects: list[Effect]) -> None:
+        """Tell the events when their cranks began, and how long they took."""
         now, spans = time.time(), self._scheduler.spans
         epoch = now - trio.current_time()
-        times: list[tuple[float, float | None]] = []
         for effect in reversed(effects):
             if isinstance(effect, Event):
                 span = spans.get(effect.crank)
-                if span is None:  # between cranks: before what comes next
-                    times.append((now, None))
-                else:
+                if span is not None:
                     now = epoch + span[0]
-                    times.append((now, span[1] - span[0]))
-        return times
+                    effect.took = span[1] - span[0]
+                effect.time = now  # between cranks: before what comes next
 
     def _observe(self, event: Event) -> None:
+        if event.kind not in MESSAGES:
+            self._note(event)
+        if self._log is not None:
+            self._log(event)
+
+    def _note(self, event: Event) -> None:
+        """What a vat logs and what goes wrong, for Python's log and whoever counts."""
         if self._scheduler.tally is not None and event.vat is not None:
             self._scheduler.tally.events[event.vat, event.kind] += 1
         if event.kind == "fault":
@@ -189,8 +191,6 @@ class Kernel:
             logger.info("in vat %s, crank %d: %s", event.vat, event.crank, event.text)
         elif event.kind == "log":
             logger.info("vat %s says: %s", event.vat, event.text)
-        if self._log is not None:
-            self._log(event)
 
     def _serve(self, message: deliveries.Message) -> None:
         if self._nursery is not None and not self._endpoint.is_closed:

@@ -6,10 +6,13 @@ did is seen before it is durable.
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import define, frozen
 
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.refs import VatId
+
+MESSAGES = frozenset({"deliver", "syscall"})
+"""The kinds of events that there are for each message, and only while the log is to have messages."""
 
 
 @frozen
@@ -19,9 +22,12 @@ class HostDelivery:
     delivery: deliveries.Delivery
 
 
-@frozen
+@define
 class Event:
     """One entry of the message log.
+
+    Not frozen, as what else is told outside: there is one for each message while somebody follows, and the ring
+    fills the times in rather than copy it. Nobody changes it after that.
 
     Attributes:
         crank: which crank; 0 before the first.

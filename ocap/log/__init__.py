@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ocap.log.entry import BadEntryError, Entry, from_event, from_json_line, to_json_line
+from ocap.log.entry import BadEntryError, Entry, event_line, from_event, from_json_line, to_json_line
 from ocap.log.lines import to_line
 
-__all__ = ["BadEntryError", "Entry", "from_event", "from_json_line", "to_json_line", "to_line"]
+__all__ = ["BadEntryError", "Entry", "event_line", "from_event", "from_json_line", "to_json_line", "to_line"]

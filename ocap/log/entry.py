@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -17,7 +18,7 @@ from attrs import frozen
 from ocap.kernel.effects import Event
 from ocap.legible import shown
 from ocap.protocol import deliveries, syscalls
-from ocap.protocol.capdata import Settlement
+from ocap.protocol.capdata import CapData, Settlement
 from ocap.protocol.errors import OcapError
 
 Operation = deliveries.Delivery | syscalls.Syscall
@@ -88,41 +89,75 @@ def from_event(event: Event, name_of: Callable[[str], str]) -> Entry:
         event: as the kernel tells it.
         name_of: the name of a vat, from its id.
     """
-    operation = event.kernel or event.vat_side
-    return Entry(
-        event.crank,
-        event.cause,
-        event.kind,
-        event.vat,
-        None if event.vat is None else name_of(event.vat),
-        None if operation is None else OPS[type(operation)],
-        None if event.kernel is None else _fields(event.kernel),
-        None if event.vat_side is None else _fields(event.vat_side),
-        event.text,
-        None if event.time is None else datetime.fromtimestamp(event.time, UTC).isoformat().replace("+00:00", "Z"),
-        None if event.took is None else round(event.took, 6),
-    )
+    return Entry(**_told(event, name_of))
 
 
 def to_json_line(entry: Entry) -> str:
     """One entry as one line of JSON, without its newline."""
-    return json.dumps({name: getattr(entry, name) for name in _FIELDS})
+    return _encode({name: getattr(entry, name) for name in _FIELDS})
 
 
-def _fields(operation: Operation) -> Fields:
+def event_line(event: Event, name_of: Callable[[str], str]) -> str:
+    """What `to_json_line` says of `from_event`, in half the time."""
+    return _encode(_told(event, name_of))
+
+
+_encode = json.JSONEncoder(check_circular=False).encode
+
+
+def _told(event: Event, name_of: Callable[[str], str]) -> Fields:
+    """The fields of an entry, in their order."""
+    kernel, vat_side = event.kernel, event.vat_side
+    operation = kernel or vat_side
+    bodies = _Bodies()
+    return {
+        "crank": event.crank,
+        "cause": event.cause,
+        "kind": event.kind,
+        "vat": event.vat,
+        "name": None if event.vat is None else name_of(event.vat),
+        "op": None if operation is None else OPS[type(operation)],
+        "kernel": None if kernel is None else _fields(kernel, bodies.shown),
+        "vatside": None if vat_side is None else _fields(vat_side, bodies.shown),
+        "text": event.text,
+        "time": None if event.time is None else _time(event.time),
+        "took": None if event.took is None else round(event.took, 6),
+    }
+
+
+class _Bodies:
+    """What bodies say. Both sides of an operation have the same, and without references in it it says the same."""
+
+    def __init__(self) -> None:
+        self._shown: dict[bytes, Any] = {}
+
+    def shown(self, data: CapData) -> Any:
+        if data.slots:
+            return shown(data)
+        if data.body not in self._shown:
+            self._shown[data.body] = shown(data)
+        return self._shown[data.body]
+
+
+@lru_cache(maxsize=8)  # all entries of a crank have the same
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _fields(operation: Operation, show: Callable[[CapData], Any]) -> Fields:
     match operation:
         case deliveries.Message() | syscalls.Send():
             return {
                 "target": operation.target,
                 "method": operation.method,
-                "args": shown(operation.args),
+                "args": show(operation.args),
                 "slots": list(operation.args.slots),
                 "result": operation.result,
             }
         case deliveries.Notify() | syscalls.Resolve():
-            return {"settlements": [_settlement(it) for it in operation.settlements]}
+            return {"settlements": [_settlement(it, show) for it in operation.settlements]}
         case deliveries.StartVat():
-            return {"incarnation": operation.incarnation, "parameters": shown(operation.parameters)}
+            return {"incarnation": operation.incarnation, "parameters": show(operation.parameters)}
         case syscalls.Subscribe():
             return {"promise": operation.promise}
         case syscalls.Forward():
@@ -130,15 +165,15 @@ def _fields(operation: Operation) -> Fields:
         case syscalls.Keep():
             return {"promise": operation.promise, "decision": operation.decision}
         case syscalls.Exit():
-            return {"is_failure": operation.is_failure, "data": shown(operation.data)}
+            return {"is_failure": operation.is_failure, "data": show(operation.data)}
     return {"refs": list(getattr(operation, "vrefs", ()))}
 
 
-def _settlement(settlement: Settlement) -> Fields:
+def _settlement(settlement: Settlement, show: Callable[[CapData], Any]) -> Fields:
     return {
         "promise": settlement.promise,
         "rejected": settlement.rejected,
-        "data": shown(settlement.data),
+        "data": show(settlement.data),
         "slots": list(settlement.data.slots),
     }
 

@@ -11,10 +11,15 @@ import attrs
 import pytest
 from jsonschema import Draft202012Validator
 
-from ocap.log import BadEntryError, Entry, from_event, from_json_line, to_json_line, to_line
+from ocap.kernel.effects import Event
+from ocap.log import BadEntryError, Entry, event_line, from_event, from_json_line, to_json_line, to_line
 from ocap.log.entry import OPERATION_FIELDS, OPS
 from ocap.protocol import deliveries, syscalls
+from ocap.protocol.capdata import CapData
+from ocap.protocol.marshal import encode
+from ocap.protocol.refs import VatId
 from tests.log.made import every_event
+from tests.protocol.strategies import Thing
 
 SCHEMA = json.loads((files("ocap.log") / "schema.json").read_text())
 VALID = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
@@ -45,7 +50,18 @@ def test_every_kind_of_entry_fits_the_schema_and_is_read_back(event: Any) -> Non
     line = to_json_line(entry)
     assert list(VALID.iter_errors(json.loads(line))) == []
     assert from_json_line(line) == entry
+    assert event_line(event, lambda _: "ann") == line
     assert to_line(entry).startswith(f"7<3 {event.vat}:ann  " if event.vat else "0<0 kernel  note")
+
+
+@pytest.mark.parametrize(("value", "ours", "theirs"), [("Ann", (), ()), (Thing("any"), ("ko2",), ("o-2",))])
+def test_both_sides_show_their_own_references(value: Any, ours: tuple[str, ...], theirs: tuple[str, ...]) -> None:
+    """A body that refers to nothing is decoded once for both; of one that does each side has its own."""
+    body = encode([[value], {}])[0]
+    sides = [deliveries.Message("ko1", "greet", CapData(body, slots)) for slots in (ours, theirs)]
+    entry = from_event(Event(7, 3, "deliver", VatId("v1"), kernel=sides[0], vat_side=sides[1]), str)
+    expected = [[[*(slots or ["Ann"])], {}] for slots in (ours, theirs)]
+    assert expected == [fields["args"] for fields in entry.both_sides()]
 
 
 def test_every_operation_has_a_name_and_is_tried_here() -> None:
