@@ -17,7 +17,6 @@ import trio
 
 from ocap.config import ClusterConfig, check_config, parse_toml
 from ocap.daemon.tap import Tap
-from ocap.host.control import start_of
 from ocap.host.inventory import Subcluster, Vat
 from ocap.host.kernel import Kernel
 from ocap.host.refs import HostRef
@@ -174,9 +173,7 @@ class Commands:
         configs = self._configs(text, folder)
         if list(configs) != [found.name]:
             raise ConfigError("subclusters", f"has to be one, [subclusters.{found.name}]")
-        if dry:
-            return _changes(found, configs[found.name])
-        done = await self._kernel.update_subcluster(found.id, configs[found.name])
+        done = await self._kernel.update_subcluster(found.id, configs[found.name], dry_run=dry)
         added, upgraded = (
             {name: None if error is None else str(error) for name, error in part.items()}
             for part in (done.added, done.upgraded)
@@ -408,22 +405,6 @@ def _vat(it: Vat) -> dict[str, Json]:
         "faults": it.faults,
         "critical": it.critical,
         "restart_due": it.restart_due,
-    }
-
-
-def _changes(found: Subcluster, new: ClusterConfig) -> dict[str, Json]:
-    """What an update would do, as far as the configs tell."""
-    old = found.config
-    both = [name for name in new.vats if name in old.vats]
-    at_reload = [part for part in ("bootstrap", "services") if getattr(old, part) != getattr(new, part)]
-    living = {vat.name for vat in found.vats.values()}
-    return {
-        "added": {name: None for name in new.vats if name not in old.vats},
-        "upgraded": {
-            name: None for name in both if name in living and start_of(old.vats[name]) != start_of(new.vats[name])
-        },
-        "removed": [name for name in old.vats if name not in new.vats and name in living],
-        "at_reload": at_reload + [f"vats.{name}, which was terminated" for name in both if name not in living],
     }
 
 

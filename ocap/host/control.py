@@ -7,6 +7,7 @@ dies right after.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -31,7 +32,7 @@ from ocap.kernel.items import PingVat, Send, TerminateVat, UpgradeVat
 from ocap.kernel.lifecycle import VatSpec
 from ocap.kernel.options import VatOptions
 from ocap.kernel.rows import DeadLetterRow, SubclusterRow, VatRow
-from ocap.kernel.subclusters import LaunchSpec
+from ocap.kernel.subclusters import Changes, LaunchSpec
 from ocap.protocol import syscalls
 from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import (
@@ -49,6 +50,8 @@ from ocap.protocol.errors import (
 )
 from ocap.protocol.marshal import encode
 from ocap.protocol.refs import HOST, Kref, SubclusterId
+
+logger = logging.getLogger("ocap.kernel")
 
 VAT_ADMIN = "vat_admin"
 """The service that gives a subcluster the power to create vats of its own."""
@@ -83,14 +86,13 @@ class Control:
 
     async def _ask(self, change: Callable[[], Kref]) -> Any:
         """Apply a change that gives the kref of a promise, and wait for what that settles to."""
+        return await (await self._apply(lambda: self._expect(change())))
 
-        def asked() -> HostPromise:
-            kref = change()
-            vref = self._core.lifecycle.keeper(HOST).to_vat(kref)
-            self._core.host_syscalls([syscalls.Subscribe(vref)])
-            return self._endpoint.expect(kref)
-
-        return await (await self._apply(asked))
+    def _expect(self, kref: Kref) -> HostPromise:
+        """Within a change: have the host program told what a promise settles to."""
+        vref = self._core.lifecycle.keeper(HOST).to_vat(kref)
+        self._core.host_syscalls([syscalls.Subscribe(vref)])
+        return self._endpoint.expect(kref)
 
     def _new_result(self) -> Kref:
         """A promise for an item to carry."""
@@ -229,45 +231,25 @@ class Control:
         row = self.find(subcluster)
         return await self.launch(self.config_of(row), is_system=row.is_system, replaces=row)
 
-    async def update(self, subcluster: str, config: ClusterConfig) -> SubclusterUpdate:
+    async def update(self, subcluster: str, config: ClusterConfig, *, dry_run: bool = False) -> SubclusterUpdate:
         row = self.find(subcluster)
         known, old = self.known(row.is_system), self.config_of(row)
         config = check_config(config, known)
         references: list[Any] = []
-        specs = {name: self._vat_spec(name, vat, known, references) for name, vat in config.vats.items()}
+        specs = [self._vat_spec(name, vat, known, references) for name, vat in config.vats.items()]
         data = self._data(config_to_data(config), "config", references)
         at_reload = [part for part in ("bootstrap", "services") if getattr(old, part) != getattr(config, part)]
-        results: dict[str, HostPromise] = {}
-        removed: list[str] = []
 
-        def change() -> None:
+        def change() -> tuple[Changes, dict[str, HostPromise]]:
             row = self.find(subcluster)
             self._check_alive(references)
-            # Vats that were created by others may have any name; only they have somebody to tell how they ended.
-            living = {vat.name: vat for vat in self._core.subclusters.vats_of(row) if vat.done is None}
-            added, changed, promises = [], [], {}
-            for name, spec in specs.items():
-                if name not in old.vats:
-                    promises[name] = self._core.state.new_promise(None)
-                    added.append((spec, promises[name]))
-                elif name not in living:
-                    at_reload.append(f"vats.{name}, which was terminated")
-                elif start_of(old.vats[name]) != start_of(config.vats[name]):
-                    promises[name] = self._core.state.new_promise(None)
-                    changed.append((living[name], spec, promises[name]))
-                else:
-                    self._core.lifecycle.set_options(living[name], spec.options)
-            gone = [vat for name, vat in living.items() if name not in config.vats]
-            removed.extend(vat.name for vat in gone)
-            self._core.subclusters.update(row, data, added, changed, gone)
-            for name, kref in promises.items():
-                vref = self._core.lifecycle.keeper(HOST).to_vat(kref)
-                self._core.host_syscalls([syscalls.Subscribe(vref)])
-                results[name] = self._endpoint.expect(kref)
+            changes = self._core.subclusters.compare(row, specs)
+            results = {} if dry_run else self._core.subclusters.update(row, data, changes)
+            return changes, {name: self._expect(kref) for name, kref in results.items()}
 
-        await self._apply(change)
-        added: dict[str, LaunchError | None] = {}
-        upgraded: dict[str, UpgradeError | None] = {}
+        changes, results = await self._apply(change)
+        added: dict[str, LaunchError | None] = {spec.name: None for spec in changes.added}
+        upgraded: dict[str, UpgradeError | None] = {spec.name: None for _, spec in changes.upgraded}
         for name, promise in results.items():
             try:
                 await promise
@@ -277,13 +259,13 @@ class Control:
                 upgraded[name] = error
             except DisconnectedError:
                 reason = f"vat {name} was terminated before its turn came"
-                if name in old.vats:
-                    upgraded[name] = UpgradeError(reason)
-                else:
+                if name in added:
                     added[name] = LaunchError(reason)
-            else:
-                (upgraded if name in old.vats else added)[name] = None
-        return SubclusterUpdate(added, upgraded, tuple(removed), tuple(at_reload))
+                else:
+                    upgraded[name] = UpgradeError(reason)
+        removed = tuple([vat.name for vat in changes.removed])
+        at_reload += [f"vats.{name}, which was terminated" for name in changes.absent]
+        return SubclusterUpdate(added, upgraded, removed, tuple(at_reload))
 
     async def restart(self, subcluster: str) -> None:
         def change() -> None:
@@ -306,8 +288,15 @@ class Control:
             checked = check_config(ClusterConfig(config.bootstrap, config.vats, config.services, name), known)
             if name not in found:
                 await self.launch(checked, is_system=True)
-            elif self.config_of(found[name]) != checked:
-                await self.update(found[name].id, checked)
+            else:
+                await self._settle_one(found[name], checked)
+
+    async def _settle_one(self, row: SubclusterRow, config: ClusterConfig) -> None:
+        """Nobody is told how this goes, so it is logged; it is tried again at the next start."""
+        done = await self.update(row.id, config)
+        for name, error in (*done.added.items(), *done.upgraded.items()):
+            if error is not None:
+                logger.error("system subcluster %s: vat %s: %s", row.name, name, error)
 
     # ---- vats ---------------------------------------------------------------------------------
 
@@ -330,8 +319,8 @@ class Control:
         return self._endpoint.ref(root, "root")
 
     async def upgrade_vat(self, vat: str, source: str | None, parameters: Any) -> Vat:
-        row = self.find_vat(vat)
-        new = row.source if source is None else check_source(source, "source")
+        self.find_vat(vat)
+        new = None if source is None else check_source(source, "source")
         references: list[Any] = []
         data: CapData | None = None
         if parameters is not UNSET:
@@ -451,11 +440,6 @@ class Control:
             self._core.counts.decref_slots(row.args)
 
         await self._apply(change)
-
-
-def start_of(vat: VatConfig) -> tuple[Any, ...]:
-    """What a running vat can only be given by building its next incarnation."""
-    return vat.source, dict(vat.parameters), vat.imports, tuple(vat.endowments)
 
 
 def _named(name: str, reason: str) -> str:

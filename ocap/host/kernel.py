@@ -298,20 +298,28 @@ class Kernel:
                 return self._control.subcluster(row)
         raise SubclusterNotFoundError(f"there is no system subcluster {name}")
 
-    async def update_subcluster(self, subcluster: str, config: ClusterConfig) -> SubclusterUpdate:
+    async def update_subcluster(
+        self, subcluster: str, config: ClusterConfig, *, dry_run: bool = False
+    ) -> SubclusterUpdate:
         """Give a subcluster a new config, and do at once what follows from it.
 
         New vats are created (nobody has their roots yet: see `root`), vats that are in it no more are
-        terminated, vats whose source, parameters, imports or endowments changed are upgraded, other
-        options are set. `bootstrap` and `services` count at the next reload. All of it is queued in one
-        commit; a vat that cannot be upgraded goes on as it was.
+        terminated, vats that have another source, other parameters, imports or endowments than it says are
+        upgraded, other options are set. `bootstrap` and `services` count at the next reload. All of it is
+        queued in one commit. A vat that cannot be created leaves nothing, one that cannot be upgraded goes on
+        as it was; the same update again tries them again.
+
+        Args:
+            subcluster: its id.
+            config: how it is to be.
+            dry_run: only say what would be done, as things are now.
 
         Raises:
             SubclusterNotFoundError: there is none of that id.
             ConfigError: the config is wrong; nothing was changed.
         """
         self._check_running()
-        return await self._control.update(subcluster, config)
+        return await self._control.update(subcluster, config, dry_run=dry_run)
 
     async def reload_subcluster(self, subcluster: str) -> Subcluster:
         """Launch a subcluster anew from its config: a clean slate, under a new id.
@@ -375,7 +383,8 @@ class Kernel:
         """Replace a vat's code, or its parameters, in one crank; its durable state stays.
 
         The new code starts beside the old. If it fails in any way the old incarnation goes on, heap and
-        all. A suspended vat is upgraded too, and stays suspended.
+        all. A suspended vat is upgraded too, and stays suspended. What is given is taken over, in the same
+        crank, by the config of the vat's subcluster, so that a reload keeps it.
 
         Args:
             vat: its id.
@@ -385,7 +394,7 @@ class Kernel:
         Raises:
             VatNotFoundError: there is none of that id, or it ended before its turn came.
             ConfigError: the source cannot be found, or a parameter cannot be kept.
-            UpgradeError: what the new code did wrong; nothing was changed.
+            UpgradeError: what the new code did wrong, or that the config cannot keep so much; nothing was changed.
         """
         self._check_running()
         return await self._control.upgrade_vat(vat, source, parameters)

@@ -6,6 +6,7 @@ they came.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -53,8 +54,8 @@ def _error_class(name: str) -> type[Exception]:
 
 
 class _Reader(Decoder):
-    def __init__(self) -> None:
-        super().__init__(lambda slot, name: Named(name, Kref(slot)), lambda slot: NamedPromise(Kref(slot)))
+    def __init__(self, to_object: Callable[[str, str], Named]) -> None:
+        super().__init__(to_object, lambda slot: NamedPromise(Kref(slot)))
 
     def _record(self, content: Any, _: bool) -> Any:
         match content:
@@ -72,7 +73,8 @@ class _Reader(Decoder):
         return super()._error(content, is_tag)
 
 
-_READER = _Reader()
+_READER = _Reader(lambda slot, name: Named(name, Kref(slot)))
+_NAMELESS = _Reader(lambda slot, _: Named("", Kref(slot)))
 
 
 def write_body(value: Any) -> CapData:
@@ -88,6 +90,14 @@ def read_body(data: CapData) -> Any:
         DecodeError: whoever made it is at fault.
     """
     return _READER.decode(data)
+
+
+def are_alike(one: CapData, other: CapData) -> bool:
+    """Whether two bodies have the same value, of the same types and in the same order.
+
+    What a reference is called does not count: a host program may know its object by another name.
+    """
+    return one == other or write_body(_NAMELESS.decode(one)) == write_body(_NAMELESS.decode(other))
 
 
 def find_promise(value: Any, where: str) -> str | None:

@@ -42,8 +42,10 @@ from ocap.kernel.vat import MAX_CRANK_BYTES, VatFault
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import (
+    NotPassableError,
     ObjectGoneError,
     RevokedError,
+    UpgradeError,
     VatSuspendedError,
 )
 from ocap.protocol.marshal import encode_error
@@ -369,6 +371,11 @@ class Core:
         row = self.state.vats.get(item.vat)
         if row is None or row.state == "terminated":
             return self._refuse(item, TERMINATED)
+        try:
+            self.subclusters.take_over(row, item)
+        except NotPassableError as error:
+            reason = f"its subcluster's config cannot keep what it is to be: {error}"
+            return self._refuse(item, encode_error(UpgradeError(reason)))
         number = self._cranks.begin()
         self.state.queue.pop()
         self.lifecycle.end_incarnation(row, "it was upgraded")

@@ -188,7 +188,7 @@ class Facets:
     def _upgrade(self, facet: FacetRow, item: Send, source: Any = None, *, parameters: Any = _UNSET) -> None:
         """Queue an upgrade; answers with the number of the new incarnation."""
         vat = self._vat(facet)
-        new = vat.source
+        new = None
         if source is not None:
             assert vat.subcluster is not None
             new = self._source(source, self._state.subclusters[vat.subcluster].bootstrap)

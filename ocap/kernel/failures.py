@@ -109,7 +109,7 @@ class Failures:
 
     def _creation_failed(self, item: CreateVat, row: VatRow, reason: str) -> None:
         """Whoever wanted the vat is told; nothing of it stays."""
-        self._subclusters.fail_launch(row, reason)
+        self._subclusters.creation_failed(row, reason)
         error = encode_error(LaunchError(f"vat {row.name}: {reason}"))
         self._lifecycle.terminate(row, TERMINATED, error)
         self.fail(item, error)

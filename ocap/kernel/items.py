@@ -46,11 +46,12 @@ class CreateVat:
 class UpgradeVat:
     """A vat's next incarnation is to run other code, or get other parameters or options (None: those it has).
 
-    `result` is for the number of that incarnation.
+    `result` is for the number of that incarnation. One without options is asked for by itself, and its
+    subcluster's config takes over what it brings; one with options follows from that config.
     """
 
     vat: VatId
-    source: str
+    source: str | None
     parameters: CapData | None
     result: Kref | None
     cause: int

@@ -184,10 +184,11 @@ class Lifecycle:
         self.set_vat(row, "options", options)
 
     def take_over(
-        self, row: VatRow, source: str, parameters: CapData | None, options: VatOptions | None = None
+        self, row: VatRow, source: str | None, parameters: CapData | None, options: VatOptions | None = None
     ) -> None:
-        """Other code, and other parameters and options unless those it has are to be kept."""
-        self.set_vat(row, "source", source)
+        """Other code, parameters and options; None: those it has."""
+        if source is not None:
+            self.set_vat(row, "source", source)
         if options is not None:
             self.set_options(row, options)
         if parameters is not None:

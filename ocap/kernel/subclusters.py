@@ -6,6 +6,10 @@ Invariants:
    takes the subcluster and its vats away again.
 2. A subcluster that replaces another ends it in the crank in which its own bootstrap has answered,
    so that there is one of them at any time.
+3. The config says what the next reload launches. What an upgrade brings a vat is taken over by it in
+   the upgrade's crank; a vat that could not be added leaves it again.
+4. What an update does is decided by what each vat is, or is about to be, and not by the config before:
+   so the same update again does what failed, and then nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ocap.kernel.bodies import Named, write_body
+from ocap.kernel.bodies import Named, are_alike, write_body
+from ocap.kernel.configs import is_built_as, vat_names, with_vat, without_vat
 from ocap.kernel.facets import Facets
 from ocap.kernel.items import CreateVat, Send, TerminateVat, UpgradeVat, slots_of
 from ocap.kernel.lifecycle import TERMINATED, Lifecycle, VatSpec
@@ -47,6 +52,25 @@ class LaunchSpec:
     vat_admin: str | None = None
     is_system: bool = False
     replaces: SubclusterId | None = None
+
+
+@frozen
+class Changes:
+    """What a new config asks of a subcluster's vats.
+
+    Attributes:
+        added: to be created.
+        upgraded: those of which another incarnation has to be built, and what they are to become.
+        adjusted: those that only get other options, at once.
+        removed: to be terminated.
+        absent: names of those that were terminated, and are there again after the next reload.
+    """
+
+    added: tuple[VatSpec, ...]
+    upgraded: tuple[tuple[VatRow, VatSpec], ...]
+    adjusted: tuple[tuple[VatRow, VatSpec], ...]
+    removed: tuple[VatRow, ...]
+    absent: tuple[str, ...]
 
 
 class Subclusters:
@@ -120,42 +144,96 @@ class Subclusters:
     def _concluded(self, result: str) -> None:
         self._state.journal.note(self.launching.__setitem__, result, self.launching.pop(result))
 
-    def fail_launch(self, vat: VatRow, reason: str) -> None:
-        """A vat that could not be created takes its launch with it."""
+    def creation_failed(self, vat: VatRow, reason: str) -> None:
+        """A vat of the config that could not be created takes its launch with it, or leaves the config again."""
         assert vat.subcluster is not None
         row = self._state.subclusters[vat.subcluster]
+        if vat.done is not None:
+            return  # a vat asked for it, and is told
         promise = self._state.promises[row.result]
         if promise.data is None:
             error = LaunchError(f"vats.{vat.name}: {reason}")
             self._promises.settle(promise, True, encode_error(error))
+        elif self._is_of_config(row, vat):
+            self._set_config(row, without_vat(row.config, vat.name))
 
-    def update(
-        self,
-        row: SubclusterRow,
-        config: CapData,
-        added: Sequence[tuple[VatSpec, Kref]],
-        changed: Sequence[tuple[VatRow, VatSpec, Kref]],
-        removed: Sequence[VatRow],
-    ) -> None:
+    def compare(self, row: SubclusterRow, specs: Sequence[VatSpec]) -> Changes:
+        """What has to be done so that a subcluster's vats are as a new config has them."""
+        ending = {item.vat for item in self._state.queue if isinstance(item, TerminateVat)}
+        # What these are to become may not come about, so they are upgraded again, whatever it is.
+        upgrading = {item.vat for item in self._state.queue if isinstance(item, UpgradeVat)}
+        vats = {name: vat for name, vat in self._of_config(row).items() if vat.id not in ending}
+        known, wanted = vat_names(row.config), {spec.name for spec in specs}
+        upgraded, adjusted = [], []
+        for spec in specs:
+            vat = vats.get(spec.name)
+            if vat is None:
+                continue
+            if vat.id in upgrading or not is_built_as(vat, spec):
+                upgraded.append((vat, spec))
+            elif vat.options != spec.options:
+                adjusted.append((vat, spec))
+        return Changes(
+            added=tuple([spec for spec in specs if spec.name not in vats and spec.name not in known]),
+            upgraded=tuple(upgraded),
+            adjusted=tuple(adjusted),
+            removed=tuple([vat for name, vat in vats.items() if name not in wanted]),
+            absent=tuple([spec.name for spec in specs if spec.name not in vats and spec.name in known]),
+        )
+
+    def update(self, row: SubclusterRow, config: CapData, changes: Changes) -> dict[str, Kref]:
         """Take a new config over; what follows from it for vats is queued with it.
 
-        `added` has vats to create and `changed` vats with what they are to become, each with the promise
-        for how that went.
+        Returns:
+            The promises for how it went, by the name of the vat that is created or upgraded.
         """
         cause, queue = self._promises.cause, self._state.queue
-        self._counts.incref_slots(config)
-        self._counts.decref_slots(row.config)
-        self._state.subclusters.edit(row.id, row).config = config
-        for spec, result in added:
+        results: dict[str, Kref] = {}
+        if not are_alike(row.config, config):
+            self._set_config(row, config)
+        for spec in changes.added:
+            results[spec.name] = result = self._state.new_promise(None)
             self._counts.incref(result)
             queue.push(CreateVat(self._lifecycle.create(spec, row.id).id, cause, result))
-        for vat, spec, result in changed:
+        for vat, spec in changes.upgraded:
+            results[spec.name] = result = self._state.new_promise(None)
             item = UpgradeVat(vat.id, spec.source, spec.parameters, result, cause, spec.options)
             for kref in slots_of(item):
                 self._counts.incref(kref)
             queue.push(item)
-        for vat in removed:
+        for vat, spec in changes.adjusted:
+            self._lifecycle.set_options(vat, spec.options)
+        for vat in changes.removed:
             queue.push(TerminateVat(vat.id, "its subcluster's new config has it no more", cause))
+        return results
+
+    def take_over(self, vat: VatRow, item: UpgradeVat) -> None:
+        """Have the config say what an upgrade brings a vat that is in it.
+
+        Raises:
+            NotPassableError: the config would be too large; nothing was changed.
+        """
+        assert vat.subcluster is not None
+        row = self._state.subclusters[vat.subcluster]
+        brings_nothing = item.source is None and item.parameters is None
+        if item.options is None and not brings_nothing and self._is_of_config(row, vat):
+            self._set_config(row, with_vat(row.config, vat.name, item.source, item.parameters))
+
+    def _set_config(self, row: SubclusterRow, config: CapData) -> None:
+        self._counts.incref_slots(config)
+        self._counts.decref_slots(row.config)
+        self._state.subclusters.edit(row.id, row).config = config
+
+    def _of_config(self, row: SubclusterRow) -> dict[str, VatRow]:
+        """Its vats that are in the config by name; of several of one name, the one that was added last.
+
+        Vats that were created by others may have any name; only they have somebody to tell how they ended.
+        """
+        return {vat.name: vat for vat in self.vats_of(row) if vat.done is None}
+
+    def _is_of_config(self, row: SubclusterRow, vat: VatRow) -> bool:
+        found = self._of_config(row).get(vat.name)
+        return found is not None and found.id == vat.id
 
     def vats_of(self, row: SubclusterRow) -> list[VatRow]:
         """Its vats, those that are being cleaned up left out."""

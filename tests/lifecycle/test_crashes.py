@@ -156,9 +156,12 @@ async def failing_upgrade(kernel: Kernel, source: Path) -> None:
 
 
 async def see_upgrade(kernel: Kernel, _: Path) -> str:
-    """Version and parameters go together, and durable state stays."""
-    root = kernel.root("v2")
-    return f"{await E(root).get_version()} {list(await E(root).get_parameters())} {await E(root).get_total()}"
+    """Version and parameters go together, in the vat and in the config, and durable state stays."""
+    root, config = kernel.root("v2"), kernel.get_subcluster("s1").config.vats["b"]
+    assert await E(root).get_parameters() == config.parameters
+    version = {"counter": "one", "other": "two"}[Path(config.source).stem]
+    assert version == await E(root).get_version()
+    return f"{version} {list(config.parameters)} {await E(root).get_total()}"
 
 
 async def terminate_vat(kernel: Kernel, _: Path) -> None:
@@ -204,8 +207,14 @@ async def update(kernel: Kernel, source: Path) -> None:
     await kernel.update_subcluster("s1", without(changed, "b"))
 
 
+async def failing_update(kernel: Kernel, source: Path) -> None:
+    bad = variant(source, "bad", "def build_root_object", "raise RuntimeError('no')\n\n\ndef build_root_object")
+    config = change(kernel.get_subcluster("s1").config, "a", parameters={"x": 1})
+    await kernel.update_subcluster("s1", change(without(config, "b"), "c", source=str(bad)))
+
+
 async def see_update(kernel: Kernel, _: Path) -> str:
-    """Everything the new config asks for, or nothing."""
+    """Everything the new config asks for, or nothing; a vat that cannot be created is in neither."""
     made = kernel.get_subcluster("s1")
     return f"{sorted(made.config.vats)} {sorted(made.vats)} {await E(made.root).get_parameters()}"
 
@@ -220,6 +229,7 @@ OPERATIONS: dict[str, tuple[Operation, Observation, tuple[str, ...]]] = {
     "exit": (exit_, see_vats, ("['v1', 'v2']", "['v1']")),
     "suspension": (suspend, see_states, ("['live', 'live']", "['live', 'suspended']")),
     "creation by a vat": (create, see_creation, ("['a', 'b']", "['a', 'b', 'c']")),
+    "update of which a vat fails": (failing_update, see_update, ("['a', 'b'] ['a', 'b'] {}", "['a'] ['a'] {'x': 1}")),
     "update": (update, see_update, ("['a', 'b'] ['a', 'b'] {}", "['a', 'c'] ['a', 'c'] {'x': 1}")),
 }
 

@@ -17,7 +17,7 @@ from ocap import (
     SubclusterNotFoundError,
     VatConfig,
 )
-from tests.lifecycle.clusters import change, counters, edit, ids, states
+from tests.lifecycle.clusters import change, counters, edit, ids, states, variant
 
 
 class Vault:
@@ -62,6 +62,24 @@ class TestDeclared:
             assert {"a": "v1", "b": "v2", "c": "v3"} == ids(made)
             assert await E(made.root).ask("b", "get_parameters") == {"rate": 3}
             assert await E(made.root).ask("b", "count") == [1, 2]
+
+    async def test_an_upgrade_that_fails_is_logged_and_tried_again_at_each_start(
+        self, path: Path, source: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with kernel_with(path, bank=counters(source)):
+            pass
+        bad = variant(source, "bad", "def build_root_object", "raise RuntimeError('no')\n\n\ndef build_root_object")
+        changed = change(counters(source), "a", source=str(bad))
+        for _ in range(2):
+            caplog.clear()
+            async with kernel_with(path, bank=changed) as kernel:
+                root = kernel.get_system_subcluster("bank").root
+                assert "one" == await E(root).get_version()
+            (said,) = [record.getMessage() for record in caplog.records if "system" in record.getMessage()]
+            assert said.startswith("system subcluster bank: vat a: the code cannot be loaded: RuntimeError: no")
+        edit(bad, "raise RuntimeError('no')", 'VERSION = "two"')
+        async with kernel_with(path, bank=changed) as kernel:
+            assert "two" == await E(kernel.get_system_subcluster("bank").root).get_version()
 
     async def test_one_that_is_declared_no_more_is_terminated(self, path: Path, source: Path) -> None:
         async with kernel_with(path, bank=counters(source), mint=counters(source)) as kernel:

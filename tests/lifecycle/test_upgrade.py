@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
+from attrs import evolve
 
 from ocap import (
     ClusterConfig,
@@ -18,6 +21,8 @@ from ocap import (
     VatConfig,
     VatNotFoundError,
 )
+from tests.lifecycle.clusters import counters, edit, variant
+from tests.stores import rows_of
 
 
 def one(source: Path, **parameters: object) -> ClusterConfig:
@@ -27,12 +32,6 @@ def one(source: Path, **parameters: object) -> ClusterConfig:
 async def launched(kernel: Kernel, source: Path, **parameters: object) -> tuple[Subcluster, str]:
     made = await kernel.launch_subcluster(one(source, **parameters))
     return made, made.vats["counter"].id
-
-
-def edit(source: Path, old: str, new: str) -> None:
-    text = source.read_text()
-    assert old in text
-    source.write_text(text.replace(old, new))
 
 
 async def test_new_code_takes_over_what_is_durable(path: Path, source: Path) -> None:
@@ -145,6 +144,80 @@ async def test_a_hundred_upgrades_of_which_half_fail_leak_nothing(path: Path, so
         assert census[9] == census[99]
         assert kernel.get_vat(vat).incarnation == 50
         assert await E((await E(made.root).get_parameters())["friend"]).get_version() == "one"
+
+
+async def test_what_is_given_is_kept_by_a_reload(path: Path, source: Path) -> None:
+    other = variant(source, "other")
+    async with Kernel(path, durability="process") as kernel:
+        made, vat = await launched(kernel, source, color="red")
+        friend = (await kernel.launch_subcluster(one(source))).root
+        await kernel.upgrade_vat(vat, source=str(other))
+        expected = VatConfig(str(other), parameters={"color": "red"})
+        assert {"counter": expected} == kernel.get_subcluster(made.id).config.vats
+        await kernel.upgrade_vat(vat, parameters={"friend": [friend, friend]})
+        await kernel.upgrade_vat(vat)
+        expected = VatConfig(str(other), parameters={"friend": [friend, friend]})
+        assert {"counter": expected} == kernel.get_subcluster(made.id).config.vats
+        new = await kernel.reload_subcluster(made.id)
+        assert "two" == await E(new.root).get_version()
+        assert {"friend": [friend, friend]} == await E(new.root).get_parameters()
+
+
+async def test_one_that_fails_leaves_the_config_too(path: Path, source: Path) -> None:
+    bad = variant(source, "bad", "def build_root_object", "raise RuntimeError('no')\n\n\ndef build_root_object")
+    async with Kernel(path, durability="process") as kernel:
+        made, vat = await launched(kernel, source, color="red")
+        await kernel.idle()
+        before = rows_of(path)
+        with pytest.raises(UpgradeError, match="no"):
+            await kernel.upgrade_vat(vat, source=str(bad), parameters={"root": made.root})
+        await kernel.idle()
+        assert before == rows_of(path)
+
+
+async def test_one_that_brings_nothing_leaves_what_the_config_wants(path: Path, source: Path) -> None:
+    """An update asked for a source that failed; the vat is restarted with the text of the one it has."""
+    bad = variant(source, "bad", "def build_root_object", "raise RuntimeError('no')\n\n\ndef build_root_object")
+    async with Kernel(path, durability="process") as kernel:
+        made, vat = await launched(kernel, source)
+        config = evolve(made.config, vats={"counter": VatConfig(str(bad))})
+        await kernel.update_subcluster(made.id, config)
+        assert str(source) == (await kernel.upgrade_vat(vat)).source
+        assert config == kernel.get_subcluster(made.id).config
+
+
+async def test_the_second_of_two_keeps_what_the_first_brought(path: Path, source: Path) -> None:
+    other = variant(source, "other")
+    async with Kernel(path, durability="process") as kernel:
+        made, vat = await launched(kernel, source)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(kernel.upgrade_vat, vat, source=str(other)))
+            nursery.start_soon(partial(kernel.upgrade_vat, vat, parameters={"color": "blue"}))
+        now = kernel.get_vat(vat)
+        assert (2, str(other)) == (now.incarnation, now.source)
+        assert {"color": "blue"} == await E(made.root).get_parameters()
+        expected = VatConfig(str(other), parameters={"color": "blue"})
+        assert {"counter": expected} == kernel.get_subcluster(made.id).config.vats
+
+
+async def test_one_of_a_dynamic_vat_is_no_matter_of_the_config(path: Path, source: Path) -> None:
+    async with Kernel(path, durability="process") as kernel:
+        made = await kernel.launch_subcluster(evolve(one(source), services=["vat_admin"]))
+        await E(made.root).create("counter.py", name="counter")
+        await kernel.upgrade_vat("v2", parameters={"x": 1})
+        assert made.config == kernel.get_subcluster(made.id).config
+
+
+async def test_one_that_the_config_cannot_keep_fails(path: Path, source: Path) -> None:
+    """A body has at most 4 MB: two vats may have 3 MB each, but not a config of both."""
+    large = b"x" * 3_000_000
+    async with Kernel(path, durability="process") as kernel:
+        made = await kernel.launch_subcluster(counters(source, "ab"))
+        await kernel.upgrade_vat("v1", parameters={"x": large})
+        with pytest.raises(UpgradeError, match=r"config cannot keep what it is to be: .* over the limit"):
+            await kernel.upgrade_vat("v2", parameters={"x": large})
+        assert [1, 0] == [vat.incarnation for vat in kernel.get_vats()]
+        assert {} == kernel.get_subcluster(made.id).config.vats["b"].parameters
 
 
 async def test_a_suspended_vat_is_upgraded_and_stays_suspended(path: Path, source: Path) -> None:
