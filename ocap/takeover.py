@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import apsw
@@ -22,13 +23,18 @@ _FORWARDS = "SELECT key, value FROM vatstore WHERE vat = ? AND key >= ? AND key 
 _BACKWARDS = _FORWARDS.replace("ORDER BY key", "ORDER BY key DESC")
 
 
-def check_upgrade(path: str | os.PathLike[str], vat: str, source: str) -> list[Misfit]:
+Told = Callable[[int, int, str], None]
+"""Is told how many rows were read, of how many, and what they are."""
+
+
+def check_upgrade(path: str | os.PathLike[str], vat: str, source: str, told: Told | None = None) -> list[Misfit]:
     """What of the stored state of `vat` the code at `source` cannot take over.
 
     Args:
         path: a database, in use or not; it is read as it is at this moment.
         vat: the vat's id, or its name if no other vat has it.
         source: a file, which ends in `.py`, or a dotted module path. The code is run, with the parameters the vat has.
+        told: is told how far it is.
 
     Returns:
         Nothing if all is well. It takes some 50 microseconds for each stored object.
@@ -44,7 +50,7 @@ def check_upgrade(path: str | os.PathLike[str], vat: str, source: str) -> list[M
         incarnation, parameters, imports = _start_of(db, found)
         code = VatSource(source, found, imports)
         try:
-            liveslots = Liveslots(found, _Rows(db, found), code, registry=code.registry)
+            liveslots = Liveslots(found, _Rows(db, found, told), code, registry=code.registry)
             return check_takeover(liveslots, StartVat(incarnation + 1, parameters))
         finally:
             code.unload()
@@ -75,11 +81,17 @@ def _start_of(db: apsw.Connection, vat: str) -> tuple[int, CapData, list[str]]:
 class _Rows:
     """The committed rows of one vat, which nothing changes."""
 
-    __slots__ = ("_db", "_vat")
+    __slots__ = ("_count", "_db", "_read", "_told", "_vat")
 
-    def __init__(self, db: apsw.Connection, vat: str) -> None:
+    def __init__(self, db: apsw.Connection, vat: str, told: Told | None) -> None:
         self._db = db
         self._vat = vat
+        self._told = told
+        self._read = 0
+        self._count = 0
+        if told is not None:
+            for (count,) in db.execute("SELECT count(*) FROM vatstore WHERE vat = ?", (vat,)):
+                self._count = int(str(count))
 
     def get(self, key: bytes, /) -> bytes | None:
         found = self._db.execute("SELECT value FROM vatstore WHERE vat = ? AND key = ?", (self._vat, key)).fetchone()
@@ -89,4 +101,7 @@ class _Rows:
         rows: list[Any] = self._db.execute(
             _BACKWARDS if reverse else _FORWARDS, (self._vat, start, end, limit)
         ).fetchall()
+        self._read += len(rows)
+        if self._told is not None:
+            self._told(min(self._read, self._count), self._count, "rows")
         return rows

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from ocap.cli.progress import Told, progress
 from ocap.host.kernel import Kernel
 from ocap.legible import safe_text
 from ocap.protocol.errors import OcapError, StoreError
@@ -43,7 +44,8 @@ def explain(path: Path, kref: str, *, as_json: bool) -> int:
 def collect(path: Path, *, cycles: bool, as_json: bool) -> int:
     """Collect garbage in a database that no kernel has open, and print what went."""
     _must_exist(path)
-    before, after = trio.run(_collect, path, cycles)
+    with progress("gc") as told:
+        before, after = trio.run(_collect, path, cycles, told)
     if as_json:
         print(json.dumps({"before": before, "after": after}))
     else:
@@ -52,8 +54,9 @@ def collect(path: Path, *, cycles: bool, as_json: bool) -> int:
     return 0
 
 
-async def _collect(path: Path, cycles: bool) -> tuple[dict[str, int], dict[str, int]]:
-    async with Kernel(path) as kernel:
+async def _collect(path: Path, cycles: bool, told: Told) -> tuple[dict[str, int], dict[str, int]]:
+    async with Kernel(path) as kernel, trio.open_nursery() as nursery:
+        nursery.start_soon(_watch, kernel, told)
         await kernel.idle()
         before = kernel.census()
         for round_ in range(2):
@@ -61,7 +64,14 @@ async def _collect(path: Path, cycles: bool) -> tuple[dict[str, int], dict[str, 
             # search for cycles sees only what is really held.
             kernel.collect_garbage(cycles=cycles and round_ > 0)
             await kernel.idle()
+        nursery.cancel_scope.cancel()
         return before, kernel.census()
+
+
+async def _watch(kernel: Kernel, told: Told) -> None:
+    while True:
+        told(0, None, f"{kernel.stats()['cranks']:,} cranks")
+        await trio.sleep(0.2)
 
 
 def _must_exist(path: Path) -> None:

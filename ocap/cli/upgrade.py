@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attrs import asdict
 
+from ocap.cli.progress import progress
 from ocap.legible import safe_text
 from ocap.takeover import check_upgrade
 
@@ -18,7 +19,8 @@ def check(path: Path, vat: str, source: str, *, as_json: bool) -> int:
         StoreError: the database cannot be read.
         VatNotFoundError: it has no such vat.
     """
-    misfits = check_upgrade(path, vat, source)
+    with progress("check") as told:
+        misfits = check_upgrade(path, vat, source, told)
     if as_json:
         print(json.dumps({"misfits": [asdict(misfit) for misfit in misfits]}))
     else:

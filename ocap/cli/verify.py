@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ocap.cli.progress import progress
 from ocap.legible import safe_text
 from ocap.protocol.errors import StoreError
 from ocap.verify import verify
@@ -18,7 +19,8 @@ def verify_file(path: Path, *, as_json: bool) -> int:
     """
     if not path.is_file():
         raise StoreError(f"{path}: no such file")
-    problems = verify(path)
+    with progress("verify") as told:
+        problems = verify(path, told)
     if as_json:
         fields = ("rule", "key", "expected", "found")
         print(json.dumps({"problems": [{name: getattr(it, name) for name in fields} for it in problems]}))

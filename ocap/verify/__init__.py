@@ -12,7 +12,7 @@ SQLite's temporary files. The store may be in use: one read transaction is one s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import apsw
@@ -57,6 +57,10 @@ RULES: tuple[tuple[str, Rule], ...] = (
 )
 
 
+Told = Callable[[int, int, str], None]
+"""Is told how many steps are done, of how many, and the rule that is checked now."""
+
+
 @frozen
 class Problem:
     """One broken invariant.
@@ -77,8 +81,12 @@ class Problem:
         return f"{self.rule} {self.key}: expected {self.expected}, found {self.found}"
 
 
-def verify(path: str | os.PathLike[str]) -> list[Problem]:
+def verify(path: str | os.PathLike[str], told: Told | None = None) -> list[Problem]:
     """Check a database file, which may be in use.
+
+    Args:
+        path: the file.
+        told: is told how far it is; one rule may take most of the time.
 
     Returns:
         What is wrong, by rule; nothing if all is well.
@@ -90,16 +98,16 @@ def verify(path: str | os.PathLike[str]) -> list[Problem]:
     """
     db = open_read_only(path)
     try:
-        return verify_connection(db)
+        return verify_connection(db, told)
     finally:
         db.close()
 
 
-def verify_connection(db: apsw.Connection) -> list[Problem]:
+def verify_connection(db: apsw.Connection, told: Told | None = None) -> list[Problem]:
     """Check the store behind an open connection, as that connection sees it."""
     db.execute("SAVEPOINT verify")
     try:
-        return list(_problems(db))
+        return list(_problems(db, told or _nobody))
     finally:
         # Takes the temporary tables away too. That a file is corrupt has been found by now.
         with suppress(apsw.CorruptError):
@@ -107,13 +115,20 @@ def verify_connection(db: apsw.Connection) -> list[Problem]:
             db.execute("RELEASE verify")
 
 
-def _problems(db: apsw.Connection) -> Iterator[Problem]:
+def _nobody(done: int, of: int, rule: str) -> None:
+    """Nobody wants to know."""
+
+
+def _problems(db: apsw.Connection, told: Told) -> Iterator[Problem]:
+    steps = 1 + len(RULES)
+    told(0, steps, "holders")
     try:
         count_holders(db)
     except apsw.Error as error:
         yield Problem("V19", "the file", "tables that can be read", str(error))
         return
-    for number, rule in RULES:
+    for done, (number, rule) in enumerate(RULES, 1):
+        told(done, steps, f"{number} {_name(rule)}")
         try:
             yield from (Problem(number, *map(str, finding)) for finding in rule(db))
         except apsw.Error as error:
