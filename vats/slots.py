@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -174,7 +175,7 @@ class Slots:
         if found is not None:
             return found
         if not refs.is_vat_allocated(vref):
-            found = Presence(self._vat, vref, interface)
+            found = Presence(self._vat, vref, sys.intern(interface))  # one string for all of an interface
             self._vat.weak.introduced(vref)
         elif not refs.is_off_heap(vref):
             raise DecodeError(f"{vref} is no object of this incarnation")
