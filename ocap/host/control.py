@@ -356,7 +356,7 @@ class Control:
         def change() -> None:
             row = self.find_vat(vat)
             self._core.end(row.id, "it was suspended")
-            self._core.lifecycle.suspend(row)
+            self._core.lifecycle.suspend(row, "the host asked for it")
 
         await self._apply(change)
 

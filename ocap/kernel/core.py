@@ -380,10 +380,7 @@ class Core:
         self.state.queue.pop()
         self.lifecycle.end_incarnation(row, "it was upgraded")
         self.lifecycle.take_over(row, item.source, item.parameters, item.options)
-        state = row.state
-        crank = self._start(number, item.cause, row, item)
-        self.lifecycle.set_vat(row, "state", state)  # one that is suspended stays so
-        return crank
+        return self._start(number, item.cause, row, item)
 
     def _ping_crank(self, item: PingVat) -> Crank:
         row = self.state.vats.get(item.vat)

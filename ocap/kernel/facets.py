@@ -204,7 +204,7 @@ class Facets:
     def _suspend(self, facet: FacetRow, _: Send) -> CapData:
         vat = self._vat(facet)
         self._end(vat.id, "it was suspended")
-        self._lifecycle.suspend(vat)
+        self._lifecycle.suspend(vat, "its administrator asked for it")
         return write_body(None)
 
     def _resume(self, facet: FacetRow, _: Send) -> CapData:

@@ -88,7 +88,8 @@ class Failures:
         if fate == "terminate":
             self.terminate(row, f"it faulted: {reason}", Crank(number, crank.cause))
         elif fate == "suspend":
-            self._lifecycle.suspend(row)
+            started = not isinstance(crank.delivery, deliveries.StartVat)
+            self._lifecycle.suspend(row, f"{'it faulted' if started else 'it did not start'}: {reason}")
         self._cranks.end()
 
     def panic(self, crank: Crank, reason: str) -> None:

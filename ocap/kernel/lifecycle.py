@@ -39,6 +39,9 @@ from ocap.protocol.refs import (
 CLEANUP_BUDGET = 500
 """Rows of a dead vat that one crank removes."""
 
+MAX_REASON = 1_000
+"""Characters of why a vat is suspended that are kept with it; the log has all."""
+
 ENDED = "its vat was terminated"
 """Why what a terminated vat exported is gone."""
 
@@ -117,7 +120,8 @@ class Lifecycle:
         assert row.ended, row.id
         self.set_vat(row, "incarnation", row.incarnation + 1)
         self.set_vat(row, "ended", False)
-        self.set_vat(row, "state", "live")
+        if row.state == "new":
+            self.set_vat(row, "state", "live")  # one that is suspended stays so
         self.set_vat(row, "epoch", self._state.counter("epoch") - 1)
 
     def end_incarnation(self, row: VatRow, why: str) -> None:
@@ -198,15 +202,17 @@ class Lifecycle:
 
     # ---- suspension ---------------------------------------------------------------------------
 
-    def suspend(self, row: VatRow) -> None:
+    def suspend(self, row: VatRow, why: str) -> None:
         """Hold back what is for a live vat; any other is left as it is."""
         if row.state == "live":
             self.set_vat(row, "state", "suspended")
+            self.set_vat(row, "reason", why[:MAX_REASON])
 
     def resume(self, row: VatRow) -> None:
         """Let a suspended vat have what was parked, in order; any other is left as it is."""
         if row.state == "suspended":
             self.set_vat(row, "state", "live")
+            self.set_vat(row, "reason", None)
             self.set_vat(row, "faults", 0)
             self._state.queue.release(row.id)
 
@@ -220,6 +226,7 @@ class Lifecycle:
         if row.state == "terminated":
             return
         self.set_vat(row, "state", "terminated")
+        self.set_vat(row, "reason", None)
         self.set_vat(row, "ended", True)
         if row.done is not None:
             self._promises.settle(self._state.promises[row.done], failed, done or error)

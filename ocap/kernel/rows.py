@@ -96,6 +96,8 @@ class VatRow(Row):
     done: Kref | None = None
     # The last restart of all vats when the current incarnation was begun.
     epoch: int = 0
+    # Why it is suspended, for whoever looks after it.
+    reason: str | None = None
 
 
 @define(eq=False)

@@ -80,16 +80,16 @@ def _vat_values(_: Any, row: VatRow) -> Values:
     return (
         *(row.id, row.name, row.subcluster, row.source, *parameters, row.root),
         *(row.state, row.incarnation, int(row.ended), row.faults, row.next_import),
-        *(_options_text(row.options), row.done, row.epoch),
+        *(_options_text(row.options), row.done, row.epoch, row.reason),
     )
 
 
 def _vat_row(values: Values) -> VatRow:
-    vat, name, subcluster, source, body, slots, root, *counted, options, done, epoch = values
+    vat, name, subcluster, source, body, slots, root, *counted, options, done, epoch, reason = values
     state, incarnation, ended, faults, next_import = counted
     parameters = CapData(body, split(slots))
     begun = (state, incarnation, bool(ended), faults, next_import)
-    return VatRow(vat, name, subcluster, source, parameters, root, *begun, _to_options(options), done, epoch)
+    return VatRow(vat, name, subcluster, source, parameters, root, *begun, _to_options(options), done, epoch, reason)
 
 
 def _options_text(options: VatOptions) -> str:
@@ -209,7 +209,7 @@ MAPPINGS = {
             ("id",),
             (
                 *("name", "subcluster", "source", "parameters", "parameter_slots", "root"),
-                *("state", "incarnation", "ended", "faults", "next_import", "options", "done", "epoch"),
+                *("state", "incarnation", "ended", "faults", "next_import", "options", "done", "epoch", "reason"),
             ),
             _vat_values,
             _vat_row,

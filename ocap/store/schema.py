@@ -9,7 +9,7 @@ from __future__ import annotations
 APPLICATION_ID = 0x6F636170
 """The four letters `ocap` in the file's header: how a file is known to be ours."""
 
-VERSION = 2
+VERSION = 3
 
 _QUEUE_2 = """
 CREATE TABLE queue (
@@ -48,10 +48,21 @@ CREATE TABLE events (
 ) STRICT, WITHOUT ROWID;
 """
 
+_NEW_IN_3 = """
+CREATE TABLE marks (
+    time INTEGER PRIMARY KEY,       -- in milliseconds since 1970, by a clock that is never set back
+    crank INTEGER NOT NULL,         -- the next number of each kind, as it was then
+    promise INTEGER NOT NULL,
+    queue INTEGER NOT NULL
+) STRICT;
+"""
+
+_REASON = "reason TEXT CHECK (reason IS NULL OR state = 'suspended')"
+
 TABLES = f"""
 CREATE TABLE counters (
     kind TEXT PRIMARY KEY,          -- crank, object, promise, vat, subcluster, queue, dead_letter, epoch
-    next INTEGER NOT NULL           -- the next id of the kind; only grows
+    next INTEGER NOT NULL           -- the next id of the kind; only grows. Of time and clock: see marks.py
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE subclusters (
@@ -83,7 +94,8 @@ CREATE TABLE vats (
     next_import INTEGER NOT NULL,
     options TEXT NOT NULL DEFAULT '{{}}',  -- JSON
     done TEXT,                      -- the promise of how the vat ends, if anybody may ask
-    epoch INTEGER NOT NULL DEFAULT 0  -- the restart of all vats that the current incarnation came after
+    epoch INTEGER NOT NULL DEFAULT 0,  -- the restart of all vats that the current incarnation came after
+    {_REASON}  -- why it is suspended, if that is known
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX vats_by_subcluster ON vats (subcluster);
 CREATE INDEX vats_terminated ON vats (id) WHERE state = 'terminated';
@@ -156,7 +168,7 @@ CREATE TABLE dead_letters (
     slots TEXT NOT NULL,
     reason TEXT NOT NULL
 ) STRICT;
-{_NEW_IN_2}"""
+{_NEW_IN_2}{_NEW_IN_3}"""
 
 _TO_2 = f"""
 ALTER TABLE subclusters ADD COLUMN config_slots TEXT NOT NULL DEFAULT '';
@@ -174,5 +186,10 @@ DROP TABLE old_queue;
 {_NEW_IN_2}
 """
 
-MIGRATIONS: dict[int, str] = {1: _TO_2}
+_TO_3 = f"""
+ALTER TABLE vats ADD COLUMN {_REASON};
+{_NEW_IN_3}
+"""
+
+MIGRATIONS: dict[int, str] = {1: _TO_2, 2: _TO_3}
 """From version n to n + 1: the statements to run, in one transaction."""

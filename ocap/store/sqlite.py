@@ -18,7 +18,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -28,6 +29,7 @@ import apsw
 from ocap.kernel.items import Item
 from ocap.kernel.rows import ClistRow
 from ocap.protocol.errors import NotOurStoreError, StoreError, StoreFailedError, StoreInUseError, StoreVersionError
+from ocap.store.marks import CLOCK, Marker
 from ocap.store.rowmap import MAPPINGS, clist_row, split, to_item
 from ocap.store.schema import APPLICATION_ID, MIGRATIONS, TABLES, VERSION
 
@@ -67,6 +69,7 @@ class SqliteBackend:
     Args:
         path: the database file, made if it does not exist; None for one in memory.
         durability: what a commit survives.
+        clock: seconds since 1970, for the marks.
 
     Raises:
         StoreInUseError: another kernel has it open.
@@ -75,13 +78,21 @@ class SqliteBackend:
         StoreError: it cannot be opened or written at all.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, durability: Durability = "power") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        durability: Durability = "power",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.path = None if path is None else Path(path)
         self._lock: IO[bytes] | None = None
+        self._given: dict[str, int] = {}
         if self.path is not None:
             self._lock = _lock(self.path)
         try:
             self._db = self._open(durability)
+            with _mapped(str(self.path)):
+                self._marker = Marker(self._db, clock)
         except BaseException:
             self._unlock()
             raise
@@ -146,7 +157,9 @@ class SqliteBackend:
         return [clist_row(values) for values in self._rows(query, vat)]
 
     def load_counters(self) -> dict[str, int]:
-        return dict(self._rows("SELECT kind, next FROM counters"))
+        return {
+            kind: following for kind, following in self._rows("SELECT kind, next FROM counters") if kind not in CLOCK
+        }
 
     def load_place(self, place: str) -> list[tuple[int, Item]]:
         mapping = MAPPINGS["queue"]
@@ -182,6 +195,8 @@ class SqliteBackend:
                 kept = [mapping.to_values(key, row) for key, row in rows if row is not None]
                 if kept:
                     self._db.executemany(mapping.upsert, kept)
+            if "counters" in changes:
+                self._given = dict(changes["counters"])
             if promises := changes.get("promises"):
                 self._write_subscribers(promises)
 
@@ -198,10 +213,13 @@ class SqliteBackend:
     def commit(self) -> None:
         if self._db.in_transaction:
             with _mapped(str(self.path)):
+                if self._given:
+                    self._marker.mark(self._given)
                 self._db.execute("COMMIT")
 
     def _begin(self) -> None:
         if not self._db.in_transaction:
+            self._given = {}
             self._db.execute("BEGIN IMMEDIATE")
 
     # ---- queries ------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("V14", bodies.slots_are_krefs),
     ("V14", bodies.bodies_keep_to_their_slots),
     ("V15", layout.counters_are_ahead),
+    ("V15", layout.marks_are_in_order),
     ("V16", vatstores.vatstores_have_vats),
     ("V16", vatstores.references_in_rows_are_counted),
     ("V16", vatstores.durable_objects_in_rows_exist),

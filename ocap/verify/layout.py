@@ -72,6 +72,10 @@ def counters_are_ahead(db: apsw.Connection) -> Iterator[Finding]:
             UNION ALL SELECT 'crank', max(cause) FROM queue
             UNION ALL SELECT 'crank', max(crank) FROM dead_letters
             UNION ALL SELECT 'dead_letter', max(number) FROM dead_letters
+            UNION ALL SELECT 'crank', max(crank) - 1 FROM marks
+            UNION ALL SELECT 'promise', max(promise) - 1 FROM marks
+            UNION ALL SELECT 'queue', max(queue) - 1 FROM marks
+            UNION ALL SELECT 'time', max(time) - 1 FROM marks
         )
         SELECT 'counter ' || kind, 'more than ' || max(number), coalesce(next, 'none') FROM given
         LEFT JOIN counters USING (kind) GROUP BY kind HAVING max(number) >= coalesce(next, 1)
@@ -79,5 +83,20 @@ def counters_are_ahead(db: apsw.Connection) -> Iterator[Finding]:
         SELECT 'next_import of ' || id, 'more than ' || max(CAST(substr(vref, 3) AS INTEGER)), next_import
         FROM clist JOIN vats ON id = vat WHERE vref GLOB '?-*'
         GROUP BY id HAVING max(CAST(substr(vref, 3) AS INTEGER)) >= next_import
+        """
+    )
+
+
+def marks_are_in_order(db: apsw.Connection) -> Iterator[Finding]:
+    """Numbers only grow: from one mark to the next none falls."""
+    yield from db.execute(
+        """
+        SELECT 'mark ' || time, 'no number below those of ' || before, crank || ', ' || promise || ', ' || queue FROM (
+            SELECT *, lag(time) OVER ages AS before, crank < lag(crank) OVER ages OR promise < lag(promise) OVER ages
+                OR queue < lag(queue) OVER ages AS falls FROM marks WINDOW ages AS (ORDER BY time))
+        WHERE falls
+        UNION ALL
+        SELECT 'mark ' || time, 'numbers from 1', crank || ', ' || promise || ', ' || queue FROM marks
+        WHERE min(crank, promise, queue) < 1
         """
     )

@@ -81,7 +81,7 @@ def test_the_host_is_a_holder_until_it_lets_go(live: Live) -> None:
 
 def test_what_waits_in_a_queue_is_named_with_its_place(live: Live) -> None:
     kref = live.ask("a", "keep_theirs")
-    live.core.between_cranks(lambda: live.core.lifecycle.suspend(live.core.state.vats["v2"]))
+    live.core.between_cranks(lambda: live.core.lifecycle.suspend(live.core.state.vats["v2"], "for the test"))
     with pytest.raises(KeyError):  # nobody answers while the vat is suspended
         live.ask_kref(kref, "anything")
     assert any("parked at v2: send anything, as its target" in line for line in texts(live, kref))

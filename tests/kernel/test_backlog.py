@@ -56,7 +56,7 @@ def test_bytes_count_as_well() -> None:
 def test_a_suspended_vat_holds_so_many_messages_and_no_more() -> None:
     world, b = ready()
     vat = world.vats["b"]
-    world.core.between_cranks(lambda: world.core.lifecycle.suspend(world.core.state.vats[vat]))
+    world.core.between_cranks(lambda: world.core.lifecycle.suspend(world.core.state.vats[vat], "for the test"))
     for number in range(12):
         seen = world.do("a", send(b, "m", f"p+{number}"))
         if number >= 10:
@@ -78,7 +78,7 @@ def test_so_does_a_promise_and_its_decider_is_behind() -> None:
 def test_the_bound_holds_over_a_restart_and_an_undone_crank() -> None:
     world, b = ready()
     vat = world.vats["b"]
-    world.core.between_cranks(lambda: world.core.lifecycle.suspend(world.core.state.vats[vat]))
+    world.core.between_cranks(lambda: world.core.lifecycle.suspend(world.core.state.vats[vat], "for the test"))
     for number in range(10):
         world.do("a", send(b, "m", f"p+{number}"))
     weight = world.core.state.queue.weight_at(vat)

@@ -131,7 +131,7 @@ class TestSuspension:
     def test_suspending_by_hand_keeps_the_heap(self, world: World) -> None:
         b = world.core.state.vats[world.vats["b"]]
         heap = world.introduce("b", "o+5", "a")
-        world.core.between_cranks(lambda: world.core.lifecycle.suspend(b))
+        world.core.between_cranks(lambda: world.core.lifecycle.suspend(b, "for the test"))
         world.do("a", send(heap, "m"))
         world.core.between_cranks(lambda: world.core.lifecycle.resume(b))
         assert [("b", deliveries.Message("o+5", "m", args()))] == world.run()
@@ -141,7 +141,7 @@ class TestSuspension:
         world.core.lifecycle.resume(row)
         assert "live" == row.state
         world.do("b", syscalls.Exit(False, data()))
-        world.core.lifecycle.suspend(row)
+        world.core.lifecycle.suspend(row, "for the test")
         world.core.lifecycle.resume(row)
         assert None is world.core.state.vats.get(row.id)
 

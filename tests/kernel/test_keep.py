@@ -73,7 +73,7 @@ def test_the_end_of_the_listener_ends_its_listening(world: World) -> None:
 
 def test_a_suspended_listener_hears_of_it_when_it_is_resumed(world: World) -> None:
     row = world.core.state.vats[world.vats["a"]]
-    world.core.between_cranks(lambda: world.core.lifecycle.suspend(row))
+    world.core.between_cranks(lambda: world.core.lifecycle.suspend(row, "for the test"))
     world.do("b", resolve((world.asked("b"), data("at last"))))
     world.restart()
     world.run()

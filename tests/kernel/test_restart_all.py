@@ -95,7 +95,7 @@ def test_one_that_ends_itself_when_it_comes_back_has_ended(world: World) -> None
 
 
 def test_suspended_vats_come_back_when_they_are_resumed(world: World) -> None:
-    world.core.between_cranks(lambda: world.core.lifecycle.suspend(world.row("b")))
+    world.core.between_cranks(lambda: world.core.lifecycle.suspend(world.row("b"), "for the test"))
     world.do("a", send(world.import_root("a", "b"), "held"))
     world.restart()
     restart_all(world, "one")

@@ -96,7 +96,7 @@ class Schedule:
     def suspend(self) -> None:
         row = self.some("live", 0.3)
         if row is not None:
-            self.world.core.between_cranks(lambda: self.world.core.lifecycle.suspend(row))
+            self.world.core.between_cranks(lambda: self.world.core.lifecycle.suspend(row, "for the test"))
 
     def resume(self) -> None:
         for row in self.rows("suspended"):

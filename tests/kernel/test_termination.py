@@ -47,7 +47,7 @@ def test_messages_on_their_way_to_it_are_answered(world: World) -> None:
 
 def test_what_was_parked_at_it_is_answered_in_order(world: World) -> None:
     row = world.core.state.vats[world.vats["b"]]
-    world.core.between_cranks(lambda: world.core.lifecycle.suspend(row))
+    world.core.between_cranks(lambda: world.core.lifecycle.suspend(row, "for the test"))
     root = world.import_root("a", "b")
     world.do("a", send(root, "m1", "p+1"), send(root, "m2", "p+2"))
     terminate(world, "b")

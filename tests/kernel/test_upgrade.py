@@ -255,7 +255,7 @@ class TestSuspended:
     def held(self, world: World) -> World:
         """One with b suspended, two messages held."""
         world.core.between_cranks(lambda: world.core.end(world.vats["b"], "it was suspended"))
-        world.core.between_cranks(lambda: world.core.lifecycle.suspend(world.row("b")))
+        world.core.between_cranks(lambda: world.core.lifecycle.suspend(world.row("b"), "for the test"))
         root = world.import_root("a", "b")
         world.do("a", send(root, "m1", "p+1"), send(root, "m2"))
         return world

@@ -1,7 +1,8 @@
-"""A database of layout 1, left in the midst of work, is brought up to date and goes on."""
+"""A database of an earlier layout, left in the midst of work, is brought up to date and goes on."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import pytest
 from ocap import ClusterConfig, E, Kernel, VatConfig, VatTerminatedError
 from ocap.protocol.errors import StoreVersionError
 from ocap.store import sqlite
+from ocap.store.marks import Marks
 from ocap.store.rowmap import MAPPINGS
 from ocap.store.schema import MIGRATIONS, VERSION
 from ocap.store.sqlite import SqliteBackend
 from ocap.verify import verify
 
-OLD = (Path(__file__).parent / "version_1.sql").read_text()
 SOURCE = "tests.store.old"
 
 
@@ -26,14 +27,24 @@ class Desk:
         return "ding"
 
 
+@pytest.fixture(params=sorted(MIGRATIONS))
+def version(request: pytest.FixtureRequest) -> int:
+    found: int = request.param
+    return found
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
+def path(tmp_path: Path, version: int) -> Iterator[Path]:
     path = tmp_path / "old.db"
     with apsw.Connection(str(path)) as db:
-        db.execute(OLD)
+        db.execute((Path(__file__).parent / f"version_{version}.sql").read_text())
     db.close()
     yield path
     assert verify(path) == []
+
+
+of_1 = pytest.mark.parametrize("version", [1], indirect=True)
+of_2 = pytest.mark.parametrize("version", [2], indirect=True)
 
 
 def kernel_over(path: Path) -> Kernel:
@@ -63,10 +74,11 @@ def layout(path: Path) -> dict[str, Any]:
         db.close()
 
 
-def test_the_old_file_has_rows_in_every_table(path: Path) -> None:
+def test_the_old_file_has_rows_in_every_table(path: Path, version: int) -> None:
     before = rows(path)
     assert all(before.values())
-    assert {"send", "notify", "create", "terminate"} == {row[2] for row in before["queue"]}
+    others = {"notify"} if version == 1 else {"upgrade", "ping"}
+    assert {"send", "create", "terminate"} | others == {row[2] for row in before["queue"]}
     assert {"new", "live", "suspended", "terminated"} == {row[7] for row in before["vats"]}
     SqliteBackend(path, "none").close()
 
@@ -102,8 +114,8 @@ def test_one_that_fails_in_the_middle_leaves_the_old_file(path: Path, monkeypatc
     SqliteBackend(path, "none").close()
 
 
-def test_readers_say_what_to_do_with_an_old_file(path: Path) -> None:
-    with pytest.raises(StoreVersionError, match=f"has layout 1; open it with a kernel .* layout {VERSION}"):
+def test_readers_say_what_to_do_with_an_old_file(path: Path, version: int) -> None:
+    with pytest.raises(StoreVersionError, match=f"has layout {version}; open it with a kernel .* layout {VERSION}"):
         verify(path)
     SqliteBackend(path, "none").close()
 
@@ -113,6 +125,7 @@ def test_opening_it_is_enough_for_verify(path: Path) -> None:
     assert verify(path) == []
 
 
+@of_1
 async def test_work_goes_on_where_it_was(path: Path) -> None:
     async with kernel_over(path) as kernel:
         await kernel.idle()
@@ -140,6 +153,7 @@ async def test_work_goes_on_where_it_was(path: Path) -> None:
             await E(root).ask("scrap", "get_text")
 
 
+@of_1
 async def test_what_a_suspended_vat_held_is_delivered(path: Path) -> None:
     async with kernel_over(path) as kernel:
         await kernel.idle()
@@ -149,6 +163,7 @@ async def test_what_a_suspended_vat_held_is_delivered(path: Path) -> None:
         assert await E(sleeper).ask("note", "get_text") == "durable"
 
 
+@of_1
 async def test_a_promise_that_a_vat_keeps_is_still_its_own(path: Path) -> None:
     """A message waits for it. It is rejected when its vat has no resolver for it any more."""
     query = "SELECT decider, state FROM promises WHERE kref = 'kp23'"
@@ -162,6 +177,7 @@ async def test_a_promise_that_a_vat_keeps_is_still_its_own(path: Path) -> None:
         assert 0 == kernel._core.state.queue.waiting_at("kp23")
 
 
+@of_1
 async def test_garbage_and_dead_letters_are_there(path: Path) -> None:
     async with kernel_over(path) as kernel:
         (letter,) = kernel.get_dead_letters()
@@ -176,6 +192,7 @@ async def test_garbage_and_dead_letters_are_there(path: Path) -> None:
         assert [] == kernel._backend.connection.execute("SELECT * FROM gc_actions").fetchall()
 
 
+@of_1
 async def test_what_is_new_works_on_what_is_old(path: Path) -> None:
     kernel = kernel_over(path)
     assert kernel.restart_all_vats("layout 2")
@@ -190,7 +207,7 @@ async def test_what_is_new_works_on_what_is_old(path: Path) -> None:
         update = await kernel.update_subcluster(
             "s1", ClusterConfig("a", {**made.config.vats, "new": VatConfig(SOURCE)}, made.config.services, "keep")
         )
-        assert ({"new": None}, {}) == (update.added, update.upgraded)
+        assert ({"new": None}, {"a": None}) == (update.added, update.upgraded)  # `a` as it was configured
         powerful = await kernel.launch_subcluster(ClusterConfig("a", {"a": VatConfig(SOURCE)}, ["vat_admin"]))
         root, admin = await E(await E(powerful.root).get("vat_admin")).create_vat(SOURCE)
         assert (1, True) == (await E(root).count(), await E(admin).ping())
@@ -200,3 +217,51 @@ async def test_what_is_new_works_on_what_is_old(path: Path) -> None:
     async with kernel_over(path) as kernel:
         await kernel.idle()
         assert ["ending", "", "keep"] == [it.name for it in kernel.get_subclusters()]
+
+
+@of_2
+async def test_an_event_of_layout_2_is_not_repeated(path: Path) -> None:
+    kernel = kernel_over(path)
+    assert [False, True] == [kernel.restart_all_vats(key) for key in ("first", "second")]
+    kernel.close()
+
+
+@of_2
+async def test_work_of_layout_2_goes_on_where_it_was(path: Path) -> None:
+    async with kernel_over(path) as kernel:
+        await kernel.idle()
+        keep, power, ending = kernel.get_subclusters()  # one was being launched, of another all vats were ended
+        assert ("s1", {"a", "b", "sleeper", "ill"}) == (keep.id, set(keep.vats))
+        assert ("s3", {}) == (ending.id, ending.vats)
+        assert {"color": "blue"} == await E(keep.root).get_parameters()  # the upgrade was in the queue
+        assert (3, "ding") == (await E(keep.root).count(), await E(keep.root).ask("desk", "ring"))
+        admin = await E(power.root).get("admin")
+        assert (True, 2) == (await E(admin).ping(), await E(power.root).ask("child", "count"))
+        await kernel.resume_vat("v3")
+        assert await E(kernel.root("v3")).ask("note", "get_text") == "durable"
+        (letter,) = kernel.get_dead_letters()
+        assert ("v4", "break_down") == (letter.vat, letter.method)
+        del letter
+        await kernel.drop_dead_letter(1)
+
+
+async def test_what_was_there_has_been_there_at_least_since(path: Path) -> None:
+    """No times were kept: ages count from the first start with the new layout, and say so."""
+    async with kernel_over(path) as kernel:
+        await kernel.idle()
+        await kernel.suspend_vat("v2")
+        E.send_only(kernel.root("v2")).count()
+        await kernel.idle()
+        db = kernel._backend.connection
+        marks = Marks.read(db, lambda: time.time() + 7200)
+        found: Any = db.execute("SELECT min(seq), max(seq) FROM queue").fetchall()
+        assert ["over 2 h", "2 h"] == [str(marks.age("queue", number)) for number in found[0]]
+        assert "over 2 h" == str(marks.age("promise", 1))
+
+
+async def test_why_a_vat_was_suspended_is_not_known_of_an_old_one(path: Path) -> None:
+    async with kernel_over(path) as kernel:
+        await kernel.suspend_vat("v2")
+        db = kernel._backend.connection
+        found = db.execute("SELECT id, reason FROM vats WHERE state = 'suspended' ORDER BY id").fetchall()
+        assert [("v2", "the host asked for it"), ("v3", None)] == found

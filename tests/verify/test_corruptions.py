@@ -12,6 +12,7 @@ from ocap.kernel.options import FAULT_LIMIT
 from ocap.protocol import syscalls
 from ocap.protocol.errors import NotOurStoreError, StoreError, StoreVersionError
 from ocap.protocol.refs import HOST, Vref
+from ocap.store.schema import MIGRATIONS, VERSION
 from ocap.verify import RULES, Problem, verify, verify_connection
 from tests.kernel.puppet import World, args, data, messages, reference, resolve, send
 
@@ -187,6 +188,10 @@ CORRUPTIONS: list[tuple[str, str]] = [
     ("V15", "UPDATE counters SET next = 5 WHERE kind = 'vat'"),
     ("V15", "UPDATE counters SET next = 1 WHERE kind = 'crank'"),
     ("V15", "UPDATE vats SET next_import = 1 WHERE id = 'v1'"),
+    ("V15", "INSERT INTO marks SELECT time + 1, crank, promise + 100, queue FROM marks LIMIT 1"),
+    ("V15", "INSERT INTO marks SELECT time - 1, crank, promise, queue + 1 FROM marks LIMIT 1"),
+    ("V15", "UPDATE marks SET time = time + 1000000000"),
+    ("V15", "UPDATE marks SET crank = 0"),
     ("V16", "UPDATE vatstore SET vat = 'v77'"),
     ("V19", "CREATE TABLE mine (x)"),
     ("V19", "CREATE TRIGGER mine AFTER DELETE ON vats BEGIN DELETE FROM clist; END"),
@@ -283,7 +288,7 @@ class TestFiles:
     def test_another_version_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "kernel.db"
         World("a", path=path).backend.close()
-        for version in (0, 1, 3):
+        for version in (0, *MIGRATIONS, VERSION + 1):
             db = apsw.Connection(str(path))
             db.pragma("user_version", version)
             db.close()
