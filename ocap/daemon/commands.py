@@ -405,6 +405,8 @@ def _vat(it: Vat) -> dict[str, Json]:
         "faults": it.faults,
         "critical": it.critical,
         "restart_due": it.restart_due,
+        "running": it.running,
+        "reason": it.reason,
     }
 
 

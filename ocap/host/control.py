@@ -311,6 +311,8 @@ class Control:
             *(row.id, row.name, row.subcluster, row.state, max(row.incarnation, 0), row.source, row.faults),
             critical=row.options.critical,
             restart_due=row.epoch < self._core.state.counter("epoch") - 1,
+            running=row.id in self._core.running,
+            reason=row.reason,
         )
 
     def root(self, vat: str) -> HostRef:

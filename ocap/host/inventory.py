@@ -22,6 +22,8 @@ class Vat:
         incarnation: 0 for the first; each restart or upgrade adds one.
         faults: since it was last reaped; its policy acts on the limit.
         restart_due: a restart of all vats was asked for, and it has not been needed since.
+        running: it has a heap. Else one is built from its durable state when something is due for it.
+        reason: why it is suspended, if it is and that is known.
     """
 
     id: VatId
@@ -33,6 +35,8 @@ class Vat:
     faults: int = 0
     critical: bool = False
     restart_due: bool = False
+    running: bool = False
+    reason: str | None = None
 
 
 @frozen

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocap.kernel.effects import Event
-from ocap.kernel.lifecycle import VatSpec
+from ocap.kernel.lifecycle import MAX_REASON, VatSpec
 from ocap.kernel.options import FAULT_LIMIT
 from ocap.kernel.subclusters import LaunchSpec
 from ocap.protocol import deliveries, syscalls
@@ -89,8 +89,23 @@ class TestSuspension:
     def test_after_the_third_fault_the_vat_is_suspended(self, world: World) -> None:
         crimes(world, "b", FAULT_LIMIT - 1)
         assert "live" == state(world, "b")
+        assert None is world.row("b").reason
         crimes(world, "b", 1)
-        assert "suspended" == state(world, "b")
+        assert ("suspended", True) == (state(world, "b"), str(world.row("b").reason).startswith("it faulted: "))
+
+    def test_the_reason_goes_with_the_suspension(self, world: World) -> None:
+        b = world.row("b")
+        for end in (lambda: world.core.lifecycle.resume(b), lambda: world.core.lifecycle.terminate(b, data())):
+            world.core.between_cranks(lambda: world.core.lifecycle.suspend(b, "for the test"))
+            assert "for the test" == b.reason
+            world.core.between_cranks(end)
+            assert None is b.reason
+        assert [] == world.verify()
+
+    def test_a_reason_is_kept_in_part_if_it_is_long(self, world: World) -> None:
+        b = world.row("b")
+        world.core.between_cranks(lambda: world.core.lifecycle.suspend(b, "x" * 100_000))
+        assert "x" * MAX_REASON == b.reason
 
     def test_what_is_for_it_waits_and_arrives_in_order_after_resume(self, world: World) -> None:
         crimes(world, "b", FAULT_LIMIT)
@@ -122,7 +137,7 @@ class TestSuspension:
         crimes(world, "b", 1)
         world.on("b", lambda d: [send("o-999")] if isinstance(d, deliveries.StartVat) else [])
         world.do("a", send(world.import_root("a", "b"), "held"))
-        assert "suspended" == state(world, "b")
+        assert ("suspended", True) == (state(world, "b"), str(world.row("b").reason).startswith("it did not start: "))
         assert 1 == world.count()["dead_letters"]  # of the first fault
         world.scripts.clear()
         world.core.between_cranks(lambda: world.core.lifecycle.resume(world.core.state.vats[world.vats["b"]]))

@@ -430,7 +430,7 @@ class TestAdmin:
         root, admin = create(world)
         ask(world, admin, "suspend")
         assert [] == messages(world.do("a", send(root, "m1"), send(root, "m2")))
-        assert "suspended" == world.row("d").state
+        assert ("suspended", "its administrator asked for it") == (world.row("d").state, world.row("d").reason)
         assert [("d", "m1"), ("d", "m2")] == messages(ask(world, admin, "resume"))
 
     def test_ping_answers_true_and_starts_it_if_need_be(self, world: World) -> None:

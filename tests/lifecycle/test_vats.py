@@ -39,8 +39,9 @@ class TestPing:
         async with Kernel(path, durability="process") as kernel:
             await kernel.launch_subcluster(counters(source))
         async with Kernel(path, durability="process") as kernel:
-            assert 0 == kernel.status()["workers"]
+            assert (0, False) == (kernel.status()["workers"], kernel.get_vat("v1").running)
             await kernel.ping_vat("v1")
+            assert kernel.get_vat("v1").running
             assert (1, 1) == (kernel.status()["workers"], kernel.get_vat("v1").incarnation)
 
     async def test_a_suspended_one_is_refused(self, path: Path, source: Path) -> None:
@@ -58,6 +59,7 @@ class TestPing:
             with pytest.raises(VatSuspendedError):
                 await kernel.ping_vat("v1")
             assert {"v1": "suspended"} == states(kernel)
+            assert "it did not start: the code cannot be loaded: RuntimeError: no" in str(kernel.get_vat("v1").reason)
 
     async def test_one_that_ends_before_its_turn(self, path: Path, source: Path) -> None:
         async with Kernel(path, durability="process") as kernel:

@@ -96,8 +96,9 @@ async def test_a_suspended_vat_stays_so_over_a_restart_of_the_kernel(config: Clu
         await kernel.idle()
     async with Kernel(tmp_path / "k.db") as kernel:
         await kernel.idle()
-        assert kernel.get_vat(vat).state == "suspended"
+        assert ("suspended", "the host asked for it") == (kernel.get_vat(vat).state, kernel.get_vat(vat).reason)
         await kernel.resume_vat(vat)
+        assert kernel.get_vat(vat).reason is None
         assert await E(kernel.get_subclusters()[0].root).count() == [2, 3]
 
 
