@@ -165,7 +165,7 @@ class Control:
         """A change from outside: end those that are still there."""
         for row in map(self._core.state.subclusters.get, subclusters):
             if row is not None:
-                self._core.between_cranks(partial(self._core.subclusters.terminate, row))
+                self._core.between_cranks(partial(self._core.subclusters.terminate, row, "its launch was cancelled"))
 
     def _spec(
         self, config: ClusterConfig, is_system: bool, replaces: SubclusterRow | None

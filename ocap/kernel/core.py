@@ -94,14 +94,13 @@ class Core:
         self.lifecycle.end_incarnation(host, "the host program ended")
         self.lifecycle.begin_incarnation(host)
         for name in self.state.backend.launching():
-            self._note("launch was interrupted, and is undone", cause=0)
-            self.subclusters.terminate(self.state.subclusters[name])
+            self.subclusters.terminate(self.state.subclusters[name], "its launch was interrupted")
 
     # ---- between cranks ---------------------------------------------------------------------
 
     def between_cranks(self, change: Callable[[], T]) -> T:
         """Apply a change from outside as a unit of its own: whole, or not at all if it raises."""
-        self._promises.cause = 0
+        self.state.begin(0, 0)
         try:
             result = change()
             self._cranks.end()
@@ -120,14 +119,14 @@ class Core:
         calls = tuple(calls)
         self.lifecycle.keeper(HOST).apply(calls, trace)
         for kernel_side, vat_side in zip(trace or (), calls, strict=False):
-            self._cranks.emit(Event(0, 0, "syscall", HOST, kernel_side, vat_side))
+            self.state.emit(Event(0, 0, "syscall", HOST, kernel_side, vat_side))
 
     def commit(self) -> list[Effect]:
         """Make everything so far durable, and only then hand over what may be seen of it."""
         self.state.commit()
         self.host_waits = False
         self.departed, self.lifecycle.departed = self.lifecycle.departed, {}
-        return self._cranks.take_effects()
+        return self.state.take_effects()
 
     @property
     def panic(self) -> str | None:
@@ -177,7 +176,7 @@ class Core:
             self._failures.panic(crank, "it exited")
             return
         for kernel_side, vat_side in zip(trace or (), outcome.syscalls, strict=False):
-            self._cranks.emit(Event(crank.number, crank.cause, "syscall", crank.vat, kernel_side, vat_side))
+            self.state.emit(Event(crank.number, crank.cause, "syscall", crank.vat, kernel_side, vat_side))
         for key, value in outcome.checkpoint:
             self.state.vatstore.put((crank.vat, key), value)
         if outcome.log or outcome.complaints:
@@ -194,7 +193,7 @@ class Core:
         if isinstance(crank.item, CreateVat | UpgradeVat | PingVat):
             self._accomplish(crank.item, keeper.row)
         if leave is not None:
-            self._failures.terminate(keeper.row, "it exited", crank, leave.data, failed=False)
+            self.lifecycle.terminate(keeper.row, "it exited", leave.data, failed=False)
         self._cranks.end()
 
     def abandon(self) -> None:
@@ -209,9 +208,9 @@ class Core:
 
     # ---- choosing work ------------------------------------------------------------------------
 
-    def _over(self, number: int, cause: int) -> Crank:
+    def _over(self) -> Crank:
         self._cranks.end()
-        return Crank(number, cause)
+        return Crank(self.state.crank, self.state.cause)
 
     def _gc_crank(self) -> Crank | None:
         work = self.collector.next_work(self.running, self.lifecycle.keeper)
@@ -223,7 +222,8 @@ class Core:
             work = self.collector.next_work(self.running, self.lifecycle.keeper)
         if work is None and self.cycles.think(self.lifecycle.keeper):
             self.collector.has_more = True
-            return self._over(self._cranks.begin(), 0)
+            self._cranks.begin(0)
+            return self._over()
         if work is None:
             work = self.cycles.next_work(self.running, self.lifecycle.keeper)
             if self.cycles.to_reap and not self.cycles.is_under_way:
@@ -233,14 +233,16 @@ class Core:
         if work is None:
             if self.state.journal.is_empty:
                 return None
-            return self._over(self._cranks.begin(), 0)  # all that was due was stale, and that is recorded
-        return self._deliver(self._cranks.begin(), 0, *work)
+            self._cranks.begin(0)
+            return self._over()  # all that was due was stale, and that is recorded
+        self._cranks.begin(0)
+        return self._deliver(*work)
 
     def _cleanup_crank(self) -> Crank | None:
         for vat in self.lifecycle.dying:
-            number = self._cranks.begin()
+            self._cranks.begin(0)
             self.lifecycle.clean_up(vat)
-            return self._over(number, 0)
+            return self._over()
         return None
 
     def _disconnect_crank(self) -> Crank | None:
@@ -250,9 +252,9 @@ class Core:
         while self._to_disconnect:
             row = self.state.vats.get(self._to_disconnect.pop())
             if row is not None:
-                number = self._cranks.begin()
+                self._cranks.begin(0)
                 self._disconnect(row)
-                return self._over(number, 0)
+                return self._over()
         return None
 
     def _disconnect(self, row: VatRow) -> None:
@@ -312,35 +314,35 @@ class Core:
             return self._park(item, vat.id)
         if vat.id not in self.running:
             return self._restart_crank(vat, item.cause)
-        number = self._cranks.begin()
+        self._cranks.begin(item.cause)
         self.state.queue.pop()
         kernel_side = deliveries.Message(target, item.method, item.args, item.result)
         delivery = self.lifecycle.keeper(vat.id).message(target, item)
         self.counts.release_item(item)
-        return self._deliver(number, item.cause, vat.id, kernel_side, delivery, item)
+        return self._deliver(vat.id, kernel_side, delivery, item)
 
     def _notify_crank(self, item: Notify) -> Crank:
         row = self.state.vats.get(item.vat)
         if row is not None and row.state == "live" and row.id not in self.running:
             if not row.ended:
-                number = self._cranks.begin()
+                self._cranks.begin(item.cause)
                 self._disconnect(row)
-                return self._over(number, item.cause)
+                return self._over()
             if self.state.clist(row.id).by_kref(item.promise) is not None:
                 return self._restart_crank(row, item.cause)  # to be told what it kept a name for
-        number = self._cranks.begin()
+        self._cranks.begin(item.cause)
         if row is not None and row.state == "suspended":
             self.state.queue.park(row.id)
-            return self._over(number, item.cause)
+            return self._over()
         self.state.queue.pop()
         both = None
         if row is not None and row.state == "live":
             both = self.lifecycle.keeper(row.id).notify(item.promise)
         self.counts.decref(item.promise)
         if both is None:
-            return self._over(number, item.cause)
+            return self._over()
         kernel_side, delivery = both
-        return self._deliver(number, item.cause, item.vat, deliveries.Notify(tuple(kernel_side)), delivery, item)
+        return self._deliver(item.vat, deliveries.Notify(tuple(kernel_side)), delivery, item)
 
     def _create_crank(self, item: CreateVat) -> Crank:
         row = self.state.vats.get(item.vat)
@@ -350,21 +352,21 @@ class Core:
 
     def _restart_crank(self, row: VatRow, cause: int, item: CreateVat | None = None) -> Crank:
         """Build the vat's next incarnation. What needs it stays at the head of the queue."""
-        number = self._cranks.begin()
+        self._cranks.begin(cause)
         if item is not None:
             self.state.queue.pop()
         self._disconnect(row)
         self.running.add(row.id)
         self.collector.started(row.id, row.incarnation + 1)
-        return self._start(number, cause, row, item)
+        return self._start(row, item)
 
-    def _start(self, number: int, cause: int, row: VatRow, item: CreateVat | UpgradeVat | None) -> Crank:
+    def _start(self, row: VatRow, item: CreateVat | UpgradeVat | None) -> Crank:
         self.lifecycle.begin_incarnation(row)
         keeper, endowments = self.lifecycle.keeper(row.id), row.options.endowments
         named = tuple((name, keeper.to_vat(kref)) for name, kref in endowments)
         kernel_side = deliveries.StartVat(row.incarnation, row.parameters, endowments)
         delivery = deliveries.StartVat(row.incarnation, keeper.data_to_vat(row.parameters), named)
-        return self._deliver(number, cause, row.id, kernel_side, delivery, item)
+        return self._deliver(row.id, kernel_side, delivery, item)
 
     def _upgrade_crank(self, item: UpgradeVat) -> Crank:
         """Build the vat's next incarnation from other code, beside the one that runs."""
@@ -376,11 +378,11 @@ class Core:
         except NotPassableError as error:
             reason = f"its subcluster's config cannot keep what it is to be: {error}"
             return self._refuse(item, encode_error(UpgradeError(reason)))
-        number = self._cranks.begin()
+        self._cranks.begin(item.cause)
         self.state.queue.pop()
         self.lifecycle.end_incarnation(row, "it was upgraded")
         self.lifecycle.take_over(row, item.source, item.parameters, item.options)
-        return self._start(number, item.cause, row, item)
+        return self._start(row, item)
 
     def _ping_crank(self, item: PingVat) -> Crank:
         row = self.state.vats.get(item.vat)
@@ -390,60 +392,58 @@ class Core:
             return self._refuse(item, encode_error(VatSuspendedError(f"vat {row.name} ({row.id}) is suspended")))
         if row.id not in self.running:
             return self._restart_crank(row, item.cause)
-        number = self._cranks.begin()
+        self._cranks.begin(item.cause)
         self.state.queue.pop()
-        return self._deliver(number, item.cause, row.id, deliveries.Ping(), deliveries.Ping(), item)
+        return self._deliver(row.id, deliveries.Ping(), deliveries.Ping(), item)
 
     def _terminate_crank(self, item: TerminateVat) -> Crank:
-        number = self._cranks.begin()
+        self._cranks.begin(item.cause)
         self.state.queue.pop()
         row = self.state.vats.get(item.vat)
         if row is not None and row.state != "terminated":
-            self._failures.terminate(row, item.reason, Crank(number, item.cause), item.detail)
+            self.lifecycle.terminate(row, item.reason, item.detail)
         self.counts.release_item(item)
-        return self._over(number, item.cause)
+        return self._over()
 
     def _facet_crank(self, target: str, item: Send) -> Crank:
         """The kernel itself answers, within the crank."""
-        number = self._cranks.begin()
+        self._cranks.begin(item.cause)
         self.state.queue.pop()
         if self.traced:
             message = deliveries.Message(target, item.method, item.args, item.result)
-            self._cranks.emit(Event(number, item.cause, "deliver", KERNEL, message, message))
+            self.state.emit(Event(self.state.crank, item.cause, "deliver", KERNEL, message, message))
         self.facets.deliver(target, item)
         self.counts.release_item(item)
-        return self._over(number, item.cause)
+        return self._over()
 
     # ---- parts of cranks ------------------------------------------------------------------------
 
     def _deliver(
         self,
-        number: int,
-        cause: int,
         vat: VatId,
         kernel_side: deliveries.Delivery,
         delivery: deliveries.Delivery,
         item: Item | None = None,
     ) -> Crank:
         if self.traced:
-            self._cranks.emit(Event(number, cause, "deliver", vat, kernel_side, delivery))
+            self.state.emit(Event(self.state.crank, self.state.cause, "deliver", vat, kernel_side, delivery))
         if vat == HOST:
             # The host program is no vat: it is told after the commit, and answers when it likes.
-            self._cranks.emit(HostDelivery(kernel_side))
+            self.state.emit(HostDelivery(kernel_side))
             self.host_waits = True
-            return self._over(number, cause)
+            return self._over()
         if vat == KERNEL:
             if isinstance(kernel_side, deliveries.RetireExports):
                 self.facets.retire(kernel_side.vrefs)
-            return self._over(number, cause)
-        return Crank(number, cause, vat, delivery, item)
+            return self._over()
+        return Crank(self.state.crank, self.state.cause, vat, delivery, item)
 
     def _refuse(self, item: CreateVat | UpgradeVat | PingVat, error: CapData) -> Crank:
         """What was asked of a vat cannot be done; who asked is told."""
-        number = self._cranks.begin()
+        self._cranks.begin(item.cause)
         self.state.queue.pop()
         self._failures.fail(item, error)
-        return self._over(number, item.cause)
+        return self._over()
 
     def _accomplish(self, item: CreateVat | UpgradeVat | PingVat, row: VatRow) -> None:
         """The vat took the delivery: whoever asked for that is told."""
@@ -468,22 +468,19 @@ class Core:
         """Let a message wait, unless too many do."""
         if self.backlog.is_full_at(place):
             return self._splat(item, self.backlog.error_at(place))
-        number = self._cranks.begin()
+        self._cranks.begin(item.cause)
         self.state.queue.park(place)
-        return self._over(number, item.cause)
+        return self._over()
 
     def _splat(self, item: Send, error: CapData) -> Crank:
         """A message that cannot be delivered answers itself."""
-        number = self._cranks.begin()
+        self._cranks.begin(item.cause)
         self.state.queue.pop()
         self._failures.reject_result(item, error)
         self.counts.release_item(item)
-        self._note(f"{item.method} to {item.target} could not be delivered", item.cause, number)
-        return self._over(number, item.cause)
-
-    def _note(self, text: str, cause: int, crank: int = 0) -> None:
         if self.traced:
-            self._cranks.emit(Event(crank, cause, "note", None, text=text))
+            self.state.tell("note", None, f"{item.method} to {item.target} could not be delivered")
+        return self._over()
 
 
 def _check_checkpoint(outcome: syscalls.Outcome) -> None:

@@ -1,6 +1,6 @@
 """Cranks, each a unit of work: how one begins, and ends whole or undone.
 
-Owns the numbers of cranks, the effects that wait for the commit, and what is to become of workers.
+Owns the numbers of cranks, and what is to become of workers.
 
 Invariants:
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ocap.kernel.effects import Effect, Event
 from ocap.kernel.items import Item, UpgradeVat
 from ocap.kernel.lifecycle import Lifecycle
 from ocap.kernel.promises import Promises
@@ -57,8 +56,6 @@ class Cranks:
         self._promises = promises
         self._lifecycle = lifecycle
         self._subclusters = subclusters
-        self._outbox: list[Effect] = []
-        self._mark = 0
         self.running: set[str] = set()
         """Vats that have a worker, and the endpoints that need none."""
         self.stopped: list[VatId] = []
@@ -68,11 +65,9 @@ class Cranks:
         self.panic: str | None = None
         """Why the kernel must stop, once what was kept is committed."""
 
-    def begin(self) -> int:
-        """The number of a crank that begins."""
-        number = self._state.next_number("crank")
-        self._promises.cause = number
-        return number
+    def begin(self, cause: int) -> None:
+        """A crank begins, of which `cause` queued what it takes up."""
+        self._state.begin(self._state.next_number("crank"), cause)
 
     def end(self) -> None:
         """Settle accounts, and keep what was done."""
@@ -80,7 +75,6 @@ class Cranks:
             self._subclusters.conclude_launches()
         self._counts.settle_accounts()
         self._state.keep()
-        self._mark = len(self._outbox)
         for vat in self._lifecycle.dying:
             if vat in self.running:
                 self.discard_worker(VatId(vat))
@@ -88,24 +82,13 @@ class Cranks:
     def undo(self) -> None:
         """Take everything since the last `end` back."""
         self._state.rollback()
-        del self._outbox[self._mark :]
-
-    def emit(self, effect: Effect) -> None:
-        """An effect of this unit of work; released by the commit."""
-        self._outbox.append(effect)
 
     def complain(self, crank: Crank, outcome: syscalls.Outcome) -> None:
         """What the vat logged, for the log."""
         for line in outcome.log:
-            self.emit(Event(crank.number, crank.cause, "log", crank.vat, text=line))
+            self._state.tell("log", crank.vat, line)
         for error_id, text in outcome.complaints:
-            self.emit(Event(crank.number, crank.cause, "error", crank.vat, text=f"{error_id}\n{text}"))
-
-    def take_effects(self) -> list[Effect]:
-        """The effects of all units of work that were kept."""
-        effects, self._outbox = self._outbox, []
-        self._mark = 0
-        return effects
+            self._state.tell("error", crank.vat, f"{error_id}\n{text}")
 
     def discard_worker(self, vat: VatId) -> None:
         self.running.discard(vat)

@@ -156,7 +156,7 @@ class Facets:
         )
         vat = self._lifecycle.create(spec, row.id)
         self._lifecycle.watch_end(vat)
-        self._state.queue.push(CreateVat(vat.id, self._promises.cause, self._pass_on(item)))
+        self._state.queue.push(CreateVat(vat.id, self._state.crank, self._pass_on(item)))
 
     def _source(self, source: Any, bootstrap: VatId) -> str:
         """A file beside that of the vat which was bootstrapped, unless it says where it is."""
@@ -195,7 +195,7 @@ class Facets:
         data = None if parameters is _UNSET else _parameters(parameters)
         if data is not None:
             self._counts.incref_slots(data)
-        self._state.queue.push(UpgradeVat(vat.id, new, data, self._pass_on(item), self._promises.cause))
+        self._state.queue.push(UpgradeVat(vat.id, new, data, self._pass_on(item), self._state.crank))
 
     def _restart(self, facet: FacetRow, _: Send) -> CapData:
         self._end(self._vat(facet).id, "it was restarted")
@@ -215,7 +215,7 @@ class Facets:
         vat = self._vat(facet)
         result = self._pass_on(item)
         if result is not None:
-            self._state.queue.push(PingVat(vat.id, result, self._promises.cause))
+            self._state.queue.push(PingVat(vat.id, result, self._state.crank))
         return None
 
     def _terminate(self, facet: FacetRow, _: Send, reason: Any = "its administrator terminated it") -> CapData:
@@ -233,7 +233,7 @@ class Facets:
         if not isinstance(reason, str):
             detail = write_body(reason)
             self._counts.incref_slots(detail)
-        self._state.queue.push(TerminateVat(vat.id, text, self._promises.cause, detail))
+        self._state.queue.push(TerminateVat(vat.id, text, self._state.crank, detail))
         return write_body(None)
 
     def _vat(self, facet: FacetRow) -> VatRow:

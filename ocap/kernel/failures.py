@@ -27,7 +27,7 @@ from ocap.kernel.state import State
 from ocap.kernel.subclusters import Subclusters
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
-from ocap.protocol.errors import LaunchError, UpgradeError, VatTerminatedError
+from ocap.protocol.errors import LaunchError, UpgradeError
 from ocap.protocol.marshal import encode_error
 from ocap.protocol.refs import VatId
 
@@ -61,8 +61,8 @@ class Failures:
         if fate == "panic":
             self.panic(crank, reason)
             return
-        number = self._cranks.begin()
-        self._cranks.emit(Event(number, crank.cause, "fault", vat, vat_side=crank.delivery, text=reason))
+        self._cranks.begin(crank.cause)
+        self._state.emit(Event(crank.number, crank.cause, "fault", vat, vat_side=crank.delivery, text=reason))
         self._cranks.complain(crank, outcome)
         if isinstance(crank.item, UpgradeVat):
             self._refuse_upgrade(crank.item, reason)
@@ -71,7 +71,7 @@ class Failures:
         match crank.item:
             case Send() as item:
                 self._state.queue.pop()
-                self._bury(number, vat, item, reason)
+                self._bury(vat, item, reason)
             case Notify() as item:
                 name = self._state.clist(vat).by_kref(item.promise)
                 if name is None or not name.heard:  # else it waits for another incarnation
@@ -86,7 +86,7 @@ class Failures:
         self._lifecycle.end_incarnation(row, "it faulted")
         self._lifecycle.set_vat(row, "faults", row.faults + 1)
         if fate == "terminate":
-            self.terminate(row, f"it faulted: {reason}", Crank(number, crank.cause))
+            self._lifecycle.terminate(row, f"it faulted: {reason}")
         elif fate == "suspend":
             started = not isinstance(crank.delivery, deliveries.StartVat)
             self._lifecycle.suspend(row, f"{'it faulted' if started else 'it did not start'}: {reason}")
@@ -98,7 +98,7 @@ class Failures:
         self._cranks.undo()
         row = self._state.vats[crank.vat]
         self._cranks.panic = f"vat {row.name} ({row.id}): {reason}"
-        self._cranks.emit(Event(0, crank.cause, "panic", row.id, vat_side=crank.delivery, text=reason))
+        self._state.emit(Event(0, crank.cause, "panic", row.id, vat_side=crank.delivery, text=reason))
         self._cranks.end()
 
     def _refuse_upgrade(self, item: UpgradeVat, reason: str) -> None:
@@ -112,13 +112,13 @@ class Failures:
         """Whoever wanted the vat is told; nothing of it stays."""
         self._subclusters.creation_failed(row, reason)
         error = encode_error(LaunchError(f"vat {row.name}: {reason}"))
-        self._lifecycle.terminate(row, TERMINATED, error)
+        self._lifecycle.terminate(row, f"it could not be created: {reason}", error)
         self.fail(item, error)
 
-    def _bury(self, crank: int, vat: VatId, item: Send, reason: str) -> None:
+    def _bury(self, vat: VatId, item: Send, reason: str) -> None:
         """Keep what could not be done, with the references it holds; who waits for it is told."""
         number = self._state.next_number("dead_letter")
-        row = DeadLetterRow(number, crank, vat, item.target, item.method, item.args, reason)
+        row = DeadLetterRow(number, self._state.crank, vat, item.target, item.method, item.args, reason)
         self._state.dead_letters.insert(number, row)
         self.reject_result(item, FAULTED)
         if item.result is not None:
@@ -134,13 +134,13 @@ class Failures:
         vat = crank.vat
         self._cranks.undo()
         if isinstance(crank.item, UpgradeVat):
-            self._cranks.begin()
+            self._cranks.begin(crank.cause)
             self._refuse_upgrade(crank.item, reason)
             return
         if self._state.vats[vat].options.critical and not isinstance(crank.item, CreateVat):
             self.panic(crank, reason)
             return
-        number = self._cranks.begin()
+        self._cranks.begin(crank.cause)
         row = self._state.vats[vat]
         if crank.item is not None:
             self._state.queue.pop()
@@ -155,7 +155,7 @@ class Failures:
             case CreateVat() as item:
                 self._creation_failed(item, row, f"{reason} while starting")
         self._cranks.complain(crank, outcome)
-        self.terminate(row, reason, Crank(number, crank.cause), self._reason(row, outcome))
+        self._lifecycle.terminate(row, reason, self._reason(row, outcome))
         self._cranks.end()
 
     def _reason(self, row: VatRow, outcome: syscalls.Outcome) -> CapData | None:
@@ -167,14 +167,6 @@ class Failures:
                 krefs = tuple([found.kref for found in rows if found is not None and found.reachable])
                 return CapData(call.data.body, krefs) if len(krefs) == len(rows) else None
         return None
-
-    def terminate(
-        self, row: VatRow, reason: str, crank: Crank, detail: CapData | None = None, *, failed: bool = True
-    ) -> None:
-        self._cranks.emit(Event(crank.number, crank.cause, "terminate", row.id, text=reason))
-        if failed and detail is None:
-            detail = encode_error(VatTerminatedError(reason))
-        self._lifecycle.terminate(row, TERMINATED, detail, failed=failed)
 
     def fail(self, item: CreateVat | UpgradeVat | PingVat, error: CapData) -> None:
         """What was asked of a vat cannot be done; who asked is told."""

@@ -8,6 +8,7 @@ Invariants:
 1. Who waits for an answer from an incarnation that ended is told so, with the reason.
 2. Termination is immediate for others; what the vat leaves behind goes in budgeted cranks.
 3. A vat's parameters hold what they refer to from its creation until other ones replace them or its end.
+4. Every termination has its entry in the log, with the reason.
 """
 
 from __future__ import annotations
@@ -218,19 +219,22 @@ class Lifecycle:
 
     # ---- termination --------------------------------------------------------------------------
 
-    def terminate(self, row: VatRow, error: CapData, done: CapData | None = None, *, failed: bool = True) -> None:
+    def terminate(self, row: VatRow, reason: str, done: CapData | None = None, *, failed: bool = True) -> None:
         """End a vat: for others at once, the rest by `clean_up`.
 
-        Whoever waits for the vat is told `error`; its administrator is told `done`, by a rejection if it `failed`.
+        Whoever waits for the vat is told one fixed text; its administrator is told `done` (None: an error with the
+        reason), by a rejection if it `failed`; the log has the reason.
         """
         if row.state == "terminated":
             return
+        self._state.tell("terminate", row.id, reason)
         self.set_vat(row, "state", "terminated")
         self.set_vat(row, "reason", None)
         self.set_vat(row, "ended", True)
         if row.done is not None:
-            self._promises.settle(self._state.promises[row.done], failed, done or error)
-        self._reject_decided(row.id, error, for_good=True)
+            detail = done or encode_error(VatTerminatedError(reason))
+            self._promises.settle(self._state.promises[row.done], failed, detail)
+        self._reject_decided(row.id, TERMINATED, for_good=True)
         self._state.queue.release(row.id)
         self._state.gc.clear(row.id)
         self._state.journal.note(self.dying.pop, row.id, None)

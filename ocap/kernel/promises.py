@@ -30,12 +30,11 @@ CYCLE = encode_error(TypeError("a promise was made to follow itself: it can neve
 
 
 class Promises:
-    """Transitions of promises. `cause` is the crank that makes them happen."""
+    """Transitions of promises."""
 
     def __init__(self, state: State, counts: Refcounts) -> None:
         self._state = state
         self._counts = counts
-        self.cause = 0
 
     def set_decider(self, promise: PromiseRow, decider: VatId | None) -> None:
         self._state.promises.edit(promise.kref, promise).decider = decider
@@ -107,7 +106,7 @@ class Promises:
 
     def _notify(self, promise: PromiseRow, vat: str) -> None:
         self._counts.hold(promise)
-        self._state.queue.push(Notify(VatId(vat), promise.kref, self.cause))
+        self._state.queue.push(Notify(VatId(vat), promise.kref, self._state.crank))
 
     def _set_subscribers(self, promise: PromiseRow, subscribers: dict[str, None]) -> None:
         self._state.promises.edit(promise.kref, promise).subscribers = subscribers

@@ -1,7 +1,8 @@
 """All the kernel knows, as one object: tables, clists, queue, counters, and how to undo or keep them.
 
-Owns the unit of work. `rollback` undoes the current crank, `keep` ends it well, `write` hands the
-store what changed (queries then see it), `commit` makes it last.
+Owns the unit of work: a crank, or a change between cranks. `rollback` undoes it, `keep` ends it well,
+`write` hands the store what changed (queries then see it), `commit` makes it last. Its effects share
+its fate, and wait for the commit.
 
 Invariants:
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from ocap.kernel.clist import Clist
+from ocap.kernel.effects import Effect, Event
 from ocap.kernel.gc_actions import GcActions, GcKey
 from ocap.kernel.journal import Journal
 from ocap.kernel.queue import Queue, QueueRow
@@ -82,6 +84,12 @@ class State:
         self._clists: dict[str, Clist] = {}
         self._changed: dict[str, Clist] = {}
         self._commits_to_count = 0
+        self.crank = 0
+        """The number of the crank under way, the cause of whatever it queues; 0 between cranks."""
+        self.cause = 0
+        """The crank that queued what the one under way took up; 0 for the host."""
+        self._effects: list[Effect] = []
+        self._kept = 0
         self.maybe_free: dict[str, None] = {}
         """Krefs whose count fell to zero in this crank. A dict for its order."""
 
@@ -124,15 +132,38 @@ class State:
             clist = self._clists[vat] = Clist(VatId(vat), self.journal, self.backend, self.born, self._changed)
         return clist
 
+    # ---- effects --------------------------------------------------------------------------
+
+    def emit(self, effect: Effect) -> None:
+        """An effect of this unit of work, released by the commit."""
+        self._effects.append(effect)
+
+    def tell(self, kind: str, vat: VatId | None, text: str) -> None:
+        """Have the message log say what this unit of work did."""
+        self._effects.append(Event(self.crank, self.cause, kind, vat, text=text))
+
+    def take_effects(self) -> list[Effect]:
+        """The effects of all units of work that were kept."""
+        effects, self._effects = self._effects, []
+        self._kept = 0
+        return effects
+
     # ---- units of work --------------------------------------------------------------------
+
+    def begin(self, crank: int, cause: int) -> None:
+        """What comes now is part of that crank."""
+        self.crank = crank
+        self.cause = cause
 
     def rollback(self) -> None:
         """Undo everything since the last `keep`."""
         self.maybe_free.clear()
         self.journal.rollback()
+        del self._effects[self._kept :]
 
     def keep(self) -> None:
         self.journal.clear()
+        self._kept = len(self._effects)
 
     def write(self) -> None:
         """Bring the store's open transaction up to date, so that queries see every change."""

@@ -92,7 +92,7 @@ class Subclusters:
 
         The roots exist before their vats do, so bootstrap can name them all.
         """
-        state, cause = self._state, self._promises.cause
+        state, cause = self._state, self._state.crank
         subcluster = state.new_subcluster_id()
         vats: dict[str, VatRow] = {}
         for vat in spec.vats:
@@ -129,17 +129,17 @@ class Subclusters:
                 self._concluded(result)
                 row = self._state.subclusters[subcluster]
                 if promise.state == "rejected":
-                    self.terminate(row)
+                    self.terminate(row, "its launch failed")
                     continue
                 old = None if row.replaces is None else self._state.subclusters.get(row.replaces)
                 if row.replaces is not None and old is None:
-                    self.terminate(row)  # what it was to replace has ended, or was replaced by another
+                    self.terminate(row, f"{row.replaces}, which it was to replace, has ended")
                     continue
                 self._state.subclusters.edit(subcluster, row)
                 row.state = "running"
                 row.replaces = None
                 if old is not None:
-                    self.terminate(old)
+                    self.terminate(old, f"its subcluster was reloaded, as {row.id}")
 
     def _concluded(self, result: str) -> None:
         self._state.journal.note(self.launching.__setitem__, result, self.launching.pop(result))
@@ -187,7 +187,7 @@ class Subclusters:
         Returns:
             The promises for how it went, by the name of the vat that is created or upgraded.
         """
-        cause, queue = self._promises.cause, self._state.queue
+        cause, queue = self._state.crank, self._state.queue
         results: dict[str, Kref] = {}
         if not are_alike(row.config, config):
             self._set_config(row, config)
@@ -241,12 +241,12 @@ class Subclusters:
         rows = [self._state.vats[VatId(vat)] for vat in self._state.backend.vats_of(row.id)]
         return [vat for vat in rows if vat.state != "terminated"]
 
-    def terminate(self, row: SubclusterRow) -> None:
+    def terminate(self, row: SubclusterRow, reason: str = "its subcluster was terminated") -> None:
         """Terminate every vat of a subcluster and forget it."""
         if row.result in self.launching:
             self._concluded(row.result)
         for vat in self.vats_of(row):
-            self._lifecycle.terminate(vat, TERMINATED)
+            self._lifecycle.terminate(vat, reason)
         promise = self._state.promises[row.result]
         if promise.data is None:
             self._promises.settle(promise, True, TERMINATED)

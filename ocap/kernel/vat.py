@@ -244,7 +244,7 @@ class VatKeeper:
             self._counts.hold(promise)
         self._counts.incref(target)
         self._counts.incref_slots(args)
-        self._state.queue.push(Send(target, call.method, args, result, self._promises.cause))
+        self._state.queue.push(Send(target, call.method, args, result, self._state.crank))
         return syscalls.Send(target, call.method, args, result) if traced else None
 
     def _refuse(self, call: syscalls.Send, target: Kref, args: CapData) -> syscalls.Send:

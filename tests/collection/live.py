@@ -10,7 +10,7 @@ from typing import Any
 
 from ocap.kernel.core import Core
 from ocap.kernel.effects import HostDelivery
-from ocap.kernel.lifecycle import TERMINATED, VatSpec
+from ocap.kernel.lifecycle import VatSpec
 from ocap.kernel.subclusters import LaunchSpec
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
@@ -168,7 +168,7 @@ class Live:
 
     def terminate(self, name: str) -> None:
         row = self.core.state.vats[self.id_of(name)]
-        self.core.between_cranks(lambda: self.core.lifecycle.terminate(row, TERMINATED))
+        self.core.between_cranks(lambda: self.core.lifecycle.terminate(row, "for the test"))
         self.run()
 
     def close(self) -> None:

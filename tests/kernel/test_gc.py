@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from ocap.kernel.crank import Crank
-from ocap.kernel.lifecycle import TERMINATED
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.deliveries import DropExports, RetireExports, RetireImports
 from ocap.protocol.refs import HOST, VatId, sort_key
@@ -136,7 +135,7 @@ class TestOrphans:
             assert entry is not None
             keeper.orphan(entry, world.core.state.objects[kref], "for the test")
             world.core.counts.settle_accounts()
-            lifecycle.terminate(world.core.state.vats[world.vats["b"]], TERMINATED)
+            lifecycle.terminate(world.core.state.vats[world.vats["b"]], "for the test")
 
         world.core.between_cranks(change)
         world.run()
@@ -150,7 +149,7 @@ class TestOrphans:
         world.host(syscalls.Send(world.host_ref(world.vats["c"]), "go", args()))
         world.on("c", lambda d: [syscalls.DropImports((in_c,))] if _is(d, "go") else [])
         lifecycle = world.core.lifecycle
-        world.core.between_cranks(lambda: lifecycle.terminate(world.core.state.vats[world.vats["b"]], TERMINATED))
+        world.core.between_cranks(lambda: lifecycle.terminate(world.core.state.vats[world.vats["b"]], "for the test"))
         crank = world.core._queue_crank()  # before the cleanup of b had its turn
         assert crank is not None
         world.core.finish(crank, world.answer(crank))

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from ocap.kernel.lifecycle import TERMINATED
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.errors import VatTerminatedError
 from tests.kernel.puppet import World, data, rejection, resolve, send, told, value_of
@@ -60,13 +59,13 @@ def test_a_fault_over_the_news_holds_the_news_for_later_incarnations(world: Worl
 
 def test_the_end_of_the_vat_does(world: World) -> None:
     row = world.core.state.vats[world.vats["b"]]
-    world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, TERMINATED))
+    world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, "for the test"))
     assert isinstance(rejection(world.run(), "a", "p+1"), VatTerminatedError)
 
 
 def test_the_end_of_the_listener_ends_its_listening(world: World) -> None:
     row = world.core.state.vats[world.vats["a"]]
-    world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, TERMINATED))
+    world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, "for the test"))
     world.run()
     assert [] == world.rows()["subscribers"]
 

@@ -28,7 +28,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ocap.kernel.lifecycle import TERMINATED
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData, Settlement
 from ocap.protocol.refs import is_promise_vref, is_vat_allocated
@@ -418,7 +417,7 @@ class Model(RuleBasedStateMachine):
                 it.owner = None
         vat.names.clear()
         vat.faint.clear()
-        self.world.core.between_cranks(lambda: self.world.core.lifecycle.terminate(row, TERMINATED))
+        self.world.core.between_cranks(lambda: self.world.core.lifecycle.terminate(row, "for the test"))
         self.world.run()
         assert [] == self.expected
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ocap.kernel.lifecycle import TERMINATED
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.errors import ObjectGoneError
 from ocap.protocol.refs import HOST
@@ -124,7 +123,7 @@ def test_ids_are_never_used_again(world: World) -> None:
     used = {row[0] for table in ("objects", "promises", "vats", "subclusters") for row in world.rows()[table]}
     world.do("a", syscalls.DropImports((heap,)), syscalls.RetireImports((heap,)))
     row = world.core.state.vats[world.vats["c"]]
-    world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, TERMINATED))
+    world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, "for the test"))
     world.run()
     world.restart()
     world.run()
@@ -166,7 +165,7 @@ def test_a_vat_whose_disconnection_waits_may_be_terminated_meanwhile(world: Worl
     assert world.step().vat is None
     for name in "bc":
         row = world.core.state.vats[world.vats[name]]
-        world.core.between_cranks(partial(world.core.lifecycle.terminate, row, TERMINATED))
+        world.core.between_cranks(partial(world.core.lifecycle.terminate, row, "for the test"))
     world.run()
     assert None is world.core.state.vats.get(world.vats["b"])
 

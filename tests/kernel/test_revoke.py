@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from ocap.kernel.core import REVOKED
-from ocap.kernel.lifecycle import TERMINATED
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.errors import ObjectGoneError, RevokedError
 from ocap.protocol.refs import Kref
@@ -85,7 +84,7 @@ def test_one_that_loses_its_owner_later_stays_revoked(world: World, death: str) 
     if death == "restart":
         world.core.between_cranks(lambda: world.core.end(world.vats["c"], "it was restarted"))
     elif death == "terminate":
-        world.core.between_cranks(lambda: world.core.lifecycle.terminate(world.row("c"), TERMINATED))
+        world.core.between_cranks(lambda: world.core.lifecycle.terminate(world.row("c"), "for the test"))
         world.run()
     else:
         world.do("c", syscalls.AbandonExports(("o+5",)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from ocap.kernel.lifecycle import TERMINATED
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import ObjectGoneError, VatTerminatedError
@@ -149,7 +148,7 @@ class TestTheGone:
     def test_a_message_to_an_object_of_a_dead_vat_is_rejected(self, world: World) -> None:
         there = world.introduce("b", "o+5", "a")
         row = world.core.state.vats[world.vats["b"]]
-        world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, TERMINATED))
+        world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, "for the test"))
         seen = world.do("a", send(there, "m", "p+1"))
         assert isinstance(rejection(seen, "a", "p+1"), ConnectionError)
 
@@ -162,7 +161,7 @@ class TestTheGone:
         )
         world.host(send(world.host_ref(world.vats["a"]), "go"))
         world.step()
-        world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, TERMINATED))
+        world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, "for the test"))
         for _ in range(2):  # before `clean_up` had its turn
             world.core._queue_crank()
         seen = world.run()

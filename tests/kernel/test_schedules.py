@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from ocap.kernel.lifecycle import TERMINATED
 from ocap.kernel.rows import VatRow
 from ocap.protocol import syscalls
 from tests.kernel import puppet
@@ -91,7 +90,7 @@ class Schedule:
     def terminate(self) -> None:
         row = self.some("live", 0.1)
         if row is not None:
-            self.world.core.between_cranks(lambda: self.world.core.lifecycle.terminate(row, TERMINATED))
+            self.world.core.between_cranks(lambda: self.world.core.lifecycle.terminate(row, "for the test"))
 
     def suspend(self) -> None:
         row = self.some("live", 0.3)

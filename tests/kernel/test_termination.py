@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocap.kernel.items import TerminateVat
-from ocap.kernel.lifecycle import CLEANUP_BUDGET, TERMINATED, VatSpec
+from ocap.kernel.lifecycle import CLEANUP_BUDGET, VatSpec
 from ocap.kernel.subclusters import LaunchSpec
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.errors import VatTerminatedError
@@ -23,7 +23,7 @@ def world() -> World:
 
 def terminate(world: World, name: str) -> None:
     row = world.core.state.vats[world.vats[name]]
-    world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, TERMINATED))
+    world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, "for the test"))
 
 
 def rows_naming(world: World, text: str) -> list[tuple[str, tuple[Any, ...]]]:
