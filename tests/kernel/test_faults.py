@@ -95,7 +95,7 @@ class TestSuspension:
 
     def test_the_reason_goes_with_the_suspension(self, world: World) -> None:
         b = world.row("b")
-        for end in (lambda: world.core.lifecycle.resume(b), lambda: world.core.lifecycle.terminate(b, data())):
+        for end in (lambda: world.core.lifecycle.resume(b), lambda: world.core.lifecycle.terminate(b, "for the test")):
             world.core.between_cranks(lambda: world.core.lifecycle.suspend(b, "for the test"))
             assert "for the test" == b.reason
             world.core.between_cranks(end)
