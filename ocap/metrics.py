@@ -33,7 +33,8 @@ from ocap.host.kernel import Kernel
 from ocap.log.entry import OPS
 from ocap.protocol.errors import KernelClosedError, OcapError, StoreError
 from ocap.protocol.refs import VatId
-from ocap.ring.tally import SECONDS, Histogram, Tally
+from ocap.ring.tally import SECONDS, Histogram
+from ocap.store.marks import Marks
 from ocap.store.sqlite import open_read_only
 
 _QUEUES = """
@@ -52,6 +53,9 @@ _COUNTS = {
     "dead_letters": "SELECT vat, count(*) FROM dead_letters GROUP BY 1",
     "vats": "SELECT state, count(*) FROM vats WHERE id GLOB 'v*' GROUP BY 1",
 }
+_OLDEST_PROMISES = """
+SELECT coalesce(decider, ''), min(CAST(substr(kref, 3) AS INTEGER)) FROM promises WHERE state = 'unresolved' GROUP BY 1
+"""
 _VATS = "SELECT id, name, coalesce(subcluster, '') FROM vats WHERE id GLOB 'v*' AND state <> 'terminated'"
 
 
@@ -66,13 +70,16 @@ class _Stored:
     queues: list[tuple[str, str, int, int]]
     counts: Mapping[str, list[tuple[str, int]]]
     vats: list[tuple[str, str, str]]
+    oldest_promises: list[tuple[str, int]]
+    marks: Marks
 
 
 def _read(db: apsw.Connection) -> _Stored:
     def rows(query: str) -> list[Any]:
         return db.execute(query).fetchall()
 
-    return _Stored(rows(_QUEUES), {name: rows(query) for name, query in _COUNTS.items()}, rows(_VATS))
+    counts = {name: rows(query) for name, query in _COUNTS.items()}
+    return _Stored(rows(_QUEUES), counts, rows(_VATS), rows(_OLDEST_PROMISES), Marks.read(db))
 
 
 def _read_file(path: str | os.PathLike[str]) -> _Stored:
@@ -147,7 +154,7 @@ def _families(kernel: Kernel, stored: _Stored) -> Iterable[Metric]:
     ):
         counts = {(vat,): count for (vat, its), count in tally.events.items() if its == kind}
         yield _counter(name, text, counts, "vat")
-    yield from _queue_gauges(stored, tally)
+    yield from _waiting(stored)
     for name, table, text, label in (
         ("objects", "objects", "Objects, by the vat that exports them; none for orphans.", "vat"),
         ("promises", "promises", "Promises.", "state"),
@@ -167,13 +174,15 @@ def _families(kernel: Kernel, stored: _Stored) -> Iterable[Metric]:
     yield vats
 
 
-def _queue_gauges(stored: _Stored, tally: Tally) -> Iterable[Metric]:
-    now = trio.current_time()
+def _waiting(stored: _Stored) -> Iterable[Metric]:
     lengths = {(queue, vat): count for queue, vat, count, _ in stored.queues}
-    ages = {(queue, vat): tally.age(oldest, now) for queue, vat, _, oldest in stored.queues}
+    ages = {(queue, vat): stored.marks.age("queue", oldest).seconds for queue, vat, _, oldest in stored.queues}
     text = "by where they wait: run, promise (for its settlement), suspended (for the vat's resumption)"
     yield _gauge("queue_items", f"Items {text}.", lengths, "queue", "vat")
     yield _gauge("queue_oldest_seconds", f"Age of the oldest item, at least, {text}.", ages, "queue", "vat")
+    unsettled = {(vat,): stored.marks.age("promise", oldest).seconds for vat, oldest in stored.oldest_promises}
+    text = "Age of the oldest promise that is not settled, at least, by the vat that decides it; none for a message under way."
+    yield _gauge("promise_oldest_seconds", text, unsettled, "vat")
 
 
 Values = Mapping[Any, float]

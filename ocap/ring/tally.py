@@ -1,12 +1,11 @@
 """Counts of what a kernel does, for whoever measures it. Kept only once somebody asks.
 
-The scheduler fills it between cranks; reading it changes nothing. Ages are known from marks: at each
-commit, which sequence number the queue had come to. What has a lower number was queued before.
+The scheduler fills it between cranks; reading it changes nothing. How long things wait, the store knows.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 
 from attrs import define, field
@@ -17,9 +16,6 @@ from ocap.protocol.syscalls import Outcome
 
 SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper bounds of the classes that durations are counted in: from a fast crank to one that is noticed."""
-
-MARKS = 4096
-"""Marks kept at most: some 64 kB. When there are more they are thinned, the older the more."""
 
 
 @define
@@ -51,36 +47,9 @@ class Tally:
     events: Counter[tuple[VatId, str]] = field(factory=Counter)
     cranks: Histogram = field(factory=Histogram)
     commits: Histogram = field(factory=Histogram)
-    _numbers: list[int] = field(factory=list)
-    _times: list[float] = field(factory=list)
 
     def crank(self, vat: VatId, delivery: Delivery, outcome: Outcome, seconds: float) -> None:
         self.deliveries[vat, type(delivery)] += 1
         for call in outcome.syscalls:
             self.syscalls[vat, type(call)] += 1
         self.cranks.add(seconds)
-
-    def mark(self, number: int, now: float) -> None:
-        """At a commit: the queue's next sequence number, and the time."""
-        numbers, times = self._numbers, self._times
-        if numbers and numbers[-1] == number:
-            return
-        numbers.append(number)
-        times.append(now)
-        if len(numbers) > MARKS:
-            self._thin(now)
-
-    def _thin(self, now: float) -> None:
-        """Keep marks so far apart that an age is known to one part in a hundred."""
-        kept = [len(self._times) - 1]
-        for index in range(len(self._times) - 2, -1, -1):
-            if now - self._times[index] >= 1.01 * (now - self._times[kept[-1]]):
-                kept.append(index)
-        kept.reverse()
-        self._numbers = [self._numbers[index] for index in kept]
-        self._times = [self._times[index] for index in kept]
-
-    def age(self, number: int, now: float) -> float:
-        """Seconds since the item of that sequence number was queued, at least; of old ones less is known."""
-        index = bisect_right(self._numbers, number)
-        return now - self._times[index] if index < len(self._times) else 0.0
