@@ -16,26 +16,30 @@ from typing import Any
 import apsw
 import trio
 from attrs import frozen
-from hypercorn.config import Config
-from hypercorn.trio import serve as serve_app
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
 
+from ocap.extras import extra
 from ocap.host.kernel import Kernel
 from ocap.log.entry import OPS
-from ocap.protocol.errors import KernelClosedError, OcapError, StoreError
+from ocap.loopback import listen, port_of
+from ocap.protocol.errors import KernelClosedError, StoreError
 from ocap.protocol.refs import VatId
 from ocap.ring.tally import SECONDS, Histogram
 from ocap.store.marks import Marks
 from ocap.store.sqlite import open_read_only
+
+with extra("metrics"):
+    from hypercorn.config import Config
+    from hypercorn.trio import serve as serve_app
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
+    from prometheus_client.metrics_core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        InfoMetricFamily,
+        Metric,
+    )
+    from prometheus_client.registry import Collector
 
 _QUEUES = """
 SELECT
@@ -57,10 +61,6 @@ _OLDEST_PROMISES = """
 SELECT coalesce(decider, ''), min(CAST(substr(kref, 3) AS INTEGER)) FROM promises WHERE state = 'unresolved' GROUP BY 1
 """
 _VATS = "SELECT id, name, coalesce(subcluster, '') FROM vats WHERE id GLOB 'v*' AND state <> 'terminated'"
-
-
-class MetricsPortError(OcapError, OSError):
-    """The port for metrics cannot be had; the caller's fault: choose another."""
 
 
 @frozen
@@ -219,20 +219,22 @@ def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
 # ---- over HTTP ------------------------------------------------------------------------------------
 
 
-async def serve(kernel: Kernel, port: int, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+async def serve(
+    kernel: Kernel, port: int | socket.socket, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+) -> None:
     """Serve `/metrics` on the loopback until cancelled. Whoever can log in to this machine can read it.
 
     Args:
         kernel: entered, or about to be.
-        port: 0 for one that is free.
+        port: 0 for one that is free; or a socket that listens on one.
         task_status: is told the address.
 
     Raises:
-        MetricsPortError: the port cannot be had.
+        PortError: the port cannot be had.
     """
     kernel.tally()
-    listener = _listener(port)
-    bound = listener.getsockname()[1]
+    listener = listen(port, "metrics") if isinstance(port, int) else port
+    bound = port_of(listener)
     hosts = {f"{name}:{bound}".encode() for name in ("127.0.0.1", "localhost")}
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
@@ -255,18 +257,6 @@ async def serve(kernel: Kernel, port: int, *, task_status: trio.TaskStatus[str] 
     async with trio.open_nursery() as nursery:
         await nursery.start(serve_app, app, config)
         task_status.started(f"http://127.0.0.1:{bound}/metrics")
-
-
-def _listener(port: int) -> socket.socket:
-    listener = socket.socket()
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        reason = getattr(error, "strerror", None) or str(error).partition(": ")[2]
-        raise MetricsPortError(f"metrics: port {port}: {reason.lower()}") from error
-    return listener
 
 
 async def _answer(kernel: Kernel, hosts: set[bytes], scope: Any, send: Callable[[Any], Awaitable[None]]) -> None:

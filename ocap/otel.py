@@ -8,35 +8,45 @@ its parent. What a vat logs, the exceptions its behaviours raise and its faults 
 exception makes its status an error.
 
 Spans are made when their crank is told of, after its commit, with the times that it had. The caller brings the
-SDK: its provider, processors and exporters.
+SDK: its provider, processors and exporters; or has them made as the environment says, as `--otel` does.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import entry_points
 from typing import Any
 
 import trio
 from attrs import define, field
-from opentelemetry.trace import (
-    Link,
-    NonRecordingSpan,
-    Span,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    TracerProvider,
-    get_tracer_provider,
-    set_span_in_context,
-)
 
+from ocap.extras import extra
 from ocap.kernel.effects import Event
 from ocap.log import from_event
 from ocap.log.entry import Entry, Fields
 from ocap.log.lines import LINE_LENGTH, value_text
+from ocap.protocol.errors import ConfigError
+
+with extra("otel"):
+    from opentelemetry.sdk import trace as sdk
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+    from opentelemetry.trace import (
+        Link,
+        NonRecordingSpan,
+        Span,
+        SpanContext,
+        SpanKind,
+        Status,
+        StatusCode,
+        TracerProvider,
+        get_tracer_provider,
+        set_span_in_context,
+    )
 
 REMEMBERED = 10_000
 """Cranks whose spans are known by number, so that those they cause become their children: some 5 MB."""
@@ -191,3 +201,56 @@ def _name(head: Entry) -> str:
 
 def _cut(text: str | None) -> str:
     return (text or "")[: 10 * LINE_LENGTH]
+
+
+# ---- as the environment says ----------------------------------------------------------------------
+
+PROTOCOLS = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+"""How spans go to a collector, and the name of the exporter that sends them so."""
+
+
+def provider_from_environment() -> sdk.TracerProvider:
+    """A provider with the exporters that the variables OTEL_* ask for; its `shutdown` sends what is left.
+
+    The SDK and its exporters read most of them themselves. Of those that a program is to heed, OTEL_TRACES_EXPORTER
+    may name several exporters, by default `otlp`; OTEL_EXPORTER_OTLP_PROTOCOL says which of that name, by default
+    `http/protobuf`. The service is called `ocap` unless they say otherwise.
+
+    Raises:
+        ConfigError: one of them names an exporter that is not installed, or has no possible value.
+    """
+    asked = os.environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
+    try:
+        resource = Resource.create()
+        if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
+            resource = resource.merge(Resource({SERVICE_NAME: "ocap"}))
+        provider = sdk.TracerProvider(resource=resource, shutdown_on_exit=False)
+        for name in asked.split(","):
+            if name.strip() != "none":
+                provider.add_span_processor(BatchSpanProcessor(_exporter(name.strip())))
+    except ValueError as error:
+        raise error if isinstance(error, ConfigError) else ConfigError("OTEL_*", str(error)) from None
+    return provider
+
+
+def _exporter(name: str) -> SpanExporter:
+    if name == "console":
+        return ConsoleSpanExporter(out=sys.stderr)  # standard output is for what was asked for
+    if name == "otlp":
+        name = _of_protocol()
+    installed = entry_points(group="opentelemetry_traces_exporter")
+    found = [it for it in installed if it.name == name]
+    if not found:
+        names = ", ".join(sorted(installed.names | {"otlp"}))
+        raise ConfigError("OTEL_TRACES_EXPORTER", f"no exporter {name} is installed; there are: {names}")
+    exporter: SpanExporter = found[0].load()()
+    return exporter
+
+
+def _of_protocol() -> str:
+    for variable in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if asked := os.environ.get(variable, "").strip():
+            if asked not in PROTOCOLS:
+                raise ConfigError(variable, f"{asked}: is none of {', '.join(PROTOCOLS)}")
+            return PROTOCOLS[asked]
+    return PROTOCOLS["http/protobuf"]

@@ -3,3 +3,9 @@
 Exit codes of every command: 0 all is well; 1 something the command was asked about is not (a
 launch failed, an invariant is broken); 2 the command could not do its work at all.
 """
+
+from ocap.extras import extra
+
+with extra("cli"):
+    import cyclopts as _cyclopts  # noqa: F401
+    import rich as _rich  # noqa: F401

@@ -52,6 +52,8 @@ def run(
     log_keep_days: float | None = None,
     metrics: int | None = None,
     panel: Annotated[bool, Parameter(negative="")] = False,
+    panel_port: int | None = None,
+    otel: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Launch the subclusters of a file, or resume them, and run until nothing is left to do.
@@ -77,6 +79,10 @@ def run(
         Serve metrics for Prometheus on this port of the loopback, 0 for a free one. Needs ocap[metrics].
     panel
         Serve the control panel to browsers on this machine, by a link on standard error, and run until Ctrl-C. Needs ocap[panel].
+    panel_port
+        The port of the loopback for --panel; by default one that is free.
+    otel
+        Send traces to OpenTelemetry, as the environment variables OTEL_* say. Needs ocap[otel].
     json
         Print one line of JSON, {"NAME": RESULT, ...}.
     """
@@ -87,8 +93,7 @@ def run(
         log=log,
         log_json=log_json,
         retention=retention,
-        metrics=metrics,
-        panel=panel,
+        wanted=control.wanted(metrics, panel=panel, panel_port=panel_port, otel=otel),
         as_json=json,
     )
 

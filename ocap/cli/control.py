@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 
 from ocap.cli import tables
 from ocap.cli.upgrade import check as check_code
+from ocap.daemon.beside import Wanted
 from ocap.daemon.client import find_socket, open_client
 from ocap.daemon.place import NotRunningError
 from ocap.daemon.process import Options, run_daemon
@@ -40,6 +41,10 @@ def start(
     log_keep_size: str | None = None,
     log_keep_days: float | None = None,
     daemon_log: Path | None = None,
+    metrics: int | None = None,
+    panel: Flag = False,
+    panel_port: int | None = None,
+    otel: Flag = False,
     foreground: Flag = False,
     json: Flag = False,
 ) -> int:
@@ -62,10 +67,18 @@ def start(
         Keep that file's lines for so many days; older parts of it are removed.
     daemon_log
         Where the daemon writes what becomes of it; FILE.log beside the database by default.
+    metrics
+        Serve metrics for Prometheus on this port of the loopback, 0 for a free one. Needs ocap[metrics].
+    panel
+        Serve the control panel to browsers on this machine, by a link on standard error. Needs ocap[panel].
+    panel_port
+        The port of the loopback for --panel; by default one that is free.
+    otel
+        Send traces to OpenTelemetry, as the environment variables OTEL_* say. Needs ocap[otel].
     foreground
         Do not leave: run in this process, for service managers.
     json
-        Print one line of JSON, {"launched": {NAME: RESULT}, "failed": {NAME: REASON}}.
+        Print one line of JSON, {"launched": {NAME: RESULT}, "failed": {NAME: REASON}, "metrics": URL, "panel": LINK}.
     """
     if log_json is None and parse_retention(log_keep_size, log_keep_days) != Retention():
         raise ConfigError("--log-keep-size, --log-keep-days", "there is nothing to keep without --log-json FILE")
@@ -77,6 +90,7 @@ def start(
         None if log_json is None else str(log_json.absolute()),
         log_keep_size,
         log_keep_days,
+        wanted(metrics, panel=panel, panel_port=panel_port, otel=otel),
     )
     told = _Told(as_json=json)
     if foreground:
@@ -92,6 +106,7 @@ class _Told:
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._launched: dict[str, Any] = {}
+        self._beside: dict[str, str] = {}
         self.failed: dict[str, str] = {}
 
     def report(self, kind: str, value: Any) -> None:
@@ -103,10 +118,31 @@ class _Told:
             case "failed", [name, reason]:
                 self.failed[name] = reason
                 print(f"ocap: {safe_text(name)}: {safe_text(' '.join(reason.split()))}", file=sys.stderr)
+            case (("metrics" | "panel"), str(address)):
+                self._beside[kind] = address
+                if not self._as_json:
+                    print(f"ocap: {_WHAT[kind]} at {address}", file=sys.stderr, flush=True)
             case "waiting", _:
                 print("ocap: launches go on; `ocap list` tells how far they are", file=sys.stderr)
         if kind in ("done", "waiting") and self._as_json:
-            print(json_text.dumps({"launched": self._launched, "failed": self.failed}), flush=True)
+            print(json_text.dumps({"launched": self._launched, "failed": self.failed, **self._beside}), flush=True)
+
+
+_WHAT = {"metrics": "metrics", "panel": "control panel"}
+
+
+def wanted(metrics: int | None, *, panel: bool, panel_port: int | None, otel: bool) -> Wanted:
+    """What is to run beside a kernel, from the options.
+
+    Raises:
+        ConfigError: they do not go together.
+        MissingExtraError: the panel is not installed.
+    """
+    if panel:
+        import ocap.panel  # noqa: F401, PLC0415 - an extra
+    elif panel_port is not None:
+        raise ConfigError("--panel-port", "there is no panel without --panel")
+    return Wanted(metrics, (panel_port or 0) if panel else None, otel)
 
 
 def stop(*, db: Database = None, json: Flag = False) -> int:
@@ -459,31 +495,26 @@ def dead_letters(*, retry: int | None = None, drop: int | None = None, db: Datab
 def panel(
     *,
     db: Database = None,
-    port: int = 0,
+    port: int | None = None,
     browser: Flag = False,
     json: Flag = False,
 ) -> int:
-    """Serve the control panel of a running daemon to browsers on this machine, until Ctrl-C.
+    """Print a link to the control panel of a running daemon. It lets one browser on this machine in, once.
 
-    Prints a link that lets one browser in, once; and another one each time a link was used. Needs the extra ocap[panel].
+    If the daemon has no panel (`ocap start --panel`), this command serves one until Ctrl-C, and prints another link
+    each time one was used. Needs ocap[panel].
 
     Parameters
     ----------
     db
         The database of the daemon; needed if several run.
     port
-        The port of the loopback; by default one that is free.
+        Serve a panel on this port of the loopback, whether the daemon has one or not; 0 for a free port.
     browser
         Open the first link in this machine's browser.
     json
         Print each link as a line of JSON, {"link": ...}.
     """
-    try:
-        from ocap.panel.serving import run_panel  # noqa: PLC0415 - an extra, which may not be installed
-    except ModuleNotFoundError as error:
-        # Whichever is missing, this extra has it; hypercorn alone would speak for another.
-        raise ModuleNotFoundError(str(error), name="starlette") from error
-
     is_first = True
 
     def announce(link: str) -> None:
@@ -493,7 +524,12 @@ def panel(
             webbrowser.open(link)
         is_first = False
 
-    run_panel(db, port, announce)
+    if port is None and (link := _ask(db, "panel_link")["link"]) is not None:
+        announce(link)
+        return 0
+    from ocap.panel.serving import run_panel  # noqa: PLC0415 - an extra
+
+    run_panel(db, port or 0, announce)
     return 130
 
 

@@ -24,6 +24,7 @@ import trio
 
 from ocap.cli.run import Run, dump_on_signal
 from ocap.config import ClusterConfig
+from ocap.extras import extra
 from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
 from ocap.legible import as_text, safe_text, to_json
@@ -205,8 +206,9 @@ def _as_it_is() -> Iterator[None]:
 
 def _terminal() -> tuple[Read, Callable[[], Any]]:
     """From a terminal: with history and editing; what is printed meanwhile stands above the prompt."""
-    from prompt_toolkit import PromptSession  # noqa: PLC0415 - an extra, which may not be installed
-    from prompt_toolkit.patch_stdout import patch_stdout  # noqa: PLC0415
+    with extra("repl"):
+        from prompt_toolkit import PromptSession  # noqa: PLC0415
+        from prompt_toolkit.patch_stdout import patch_stdout  # noqa: PLC0415
 
     session: PromptSession[str] = PromptSession()
     is_over = False

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext
-from functools import partial
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import trio
 
 from ocap.config import ClusterConfig, check_config
+from ocap.daemon.beside import Beside, Wanted, open_beside
 from ocap.daemon.commands import Commands
 from ocap.daemon.server import open_control
 from ocap.daemon.tap import Tap
@@ -38,8 +38,7 @@ def run_clusters(
     log: bool,
     log_json: Path | None,
     retention: Retention,
-    metrics: int | None,
-    panel: bool,
+    wanted: Wanted,
     as_json: bool,
 ) -> int:
     """Run the subclusters of `path`; 1 if one of them failed.
@@ -47,67 +46,40 @@ def run_clusters(
     Raises:
         ConfigError: the file is wrong; nothing was changed.
         StoreError: the database cannot be used.
+        PortError, MissingExtraError: what is wanted beside cannot be had; nothing was changed.
     """
     file = load_cluster_file(path)
     if log_json is None and retention != Retention():
         raise ConfigError("--log-keep-size, --log-keep-days", "there is nothing to keep without --log-json FILE")
-    serve_metrics = None if metrics is None else partial(_metrics_server(), port=metrics)
-    if panel:
-        import starlette  # noqa: F401, PLC0415 - an extra, which may not be installed
-    sink = None if log_json is None else LogFile(log_json, retention)
-    try:
-        with TemporaryDirectory(prefix="ocap-") if panel and db is None else nullcontext() as folder:
+    with ExitStack() as stack:
+        beside = stack.enter_context(open_beside(wanted))
+        if wanted.panel is not None and db is None:
             # The panel reads a file. One of our own is as good as memory, and goes with us.
-            place = db if folder is None else Path(folder, "kernel.db")
-            kernel = file.open_kernel(place)
-            write = _Log(kernel, sink, everything=log)
-            tap = Tap(kernel, write, messages=log or sink is not None)
-            serve_panel = (
-                partial(_serve_panel, kernel, tap, place.absolute(), path.absolute().parent)
-                if panel and place is not None
-                else None
-            )
-            return trio.run(_run, kernel, file.configs, as_json, serve_metrics, serve_panel)
-    finally:
-        if sink is not None:
-            sink.close()
-
-
-def _metrics_server() -> Callable[..., Awaitable[None]]:
-    from ocap.metrics import serve  # noqa: PLC0415 - an extra, which may not be installed
-
-    return serve
-
-
-async def _serve_panel(kernel: Kernel, tap: Tap, db: Path, folder: Path, task_status: trio.TaskStatus[None]) -> None:
-    """Be controlled by a panel, a process of its own, which prints its links on our standard error."""
-    about = {"pid": os.getpid(), "database": str(db), "folder": str(folder)}
-    command = [sys.executable, "-c", _PANEL, json.dumps(sys.path), str(db)]
-    async with open_control(Commands(kernel, tap, about), db), trio.open_nursery() as nursery:
-        nursery.start_soon(tap.run)
-        process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
-        task_status.started()
-        try:
-            code = await process.wait()
-            print(f"ocap: the control panel ended, with code {code}; the run goes on", file=sys.stderr)
-            await trio.sleep_forever()
-        finally:
-            process.terminate()
-
-
-_PANEL = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pathlib import Path; "
-    "from ocap.panel.serving import run_panel; "
-    "run_panel(Path(sys.argv[2]), 0, lambda link: print('ocap: control panel at', link, flush=True))"
-)
+            db = Path(stack.enter_context(TemporaryDirectory(prefix="ocap-")), "kernel.db")
+        sink = None if log_json is None else stack.enter_context(closing(LogFile(log_json, retention)))
+        kernel = file.open_kernel(db)
+        trace = stack.enter_context(beside.tracing(kernel))
+        tap = Tap(kernel, _Log(kernel, sink, trace, everything=log), messages=bool(log or sink or trace))
+        about = {
+            "pid": os.getpid(),
+            "started": time.time(),
+            "database": None if db is None else str(db.absolute()),
+            "folder": str(path.absolute().parent),
+            "log": None,
+            "log_json": None if log_json is None else str(log_json.absolute()),
+        }
+        return trio.run(_run, kernel, file.configs, as_json, beside, Commands(kernel, tap, about, beside), tap)
 
 
 class _Log:
     """Writes entries where they were asked for."""
 
-    def __init__(self, kernel: Kernel, sink: LogFile | None, *, everything: bool) -> None:
+    def __init__(
+        self, kernel: Kernel, sink: LogFile | None, trace: Callable[[Event], None] | None, *, everything: bool
+    ) -> None:
         self._name_of = kernel.vat_name
         self._sink = sink
+        self._trace = trace
         self._everything = everything
 
     def __call__(self, event: Event) -> None:
@@ -115,6 +87,8 @@ class _Log:
             print(to_line(from_event(event, self._name_of)), file=sys.stderr)
         if self._sink is not None:
             self._sink.write(event_line(event, self._name_of))
+        if self._trace is not None:
+            self._trace(event)
 
 
 class Run:
@@ -166,12 +140,25 @@ async def dump_on_signal(kernel: Kernel) -> None:
             print(kernel.dump(), file=sys.stderr, flush=True)
 
 
+async def _be_controlled(commands: Commands, tap: Tap, database: Path, task_status: trio.TaskStatus[None]) -> None:
+    """By the panel, as a daemon is."""
+    async with open_control(commands, database):
+        task_status.started()
+        await tap.run()
+
+
+def announce(link: str) -> None:
+    """Show a link to the panel to whoever has this process's terminal."""
+    print(f"ocap: control panel at {link}", file=sys.stderr, flush=True)
+
+
 async def _run(
     kernel: Kernel,
     configs: Mapping[str, ClusterConfig],
     as_json: bool,
-    serve_metrics: Callable[..., Awaitable[None]] | None,
-    serve_panel: Callable[..., Awaitable[None]] | None,
+    beside: Beside,
+    commands: Commands,
+    tap: Tap,
 ) -> int:
     results: dict[str, Any] = {}
 
@@ -201,14 +188,17 @@ async def _run(
             nursery.start_soon(watch_for_interrupt)
             nursery.start_soon(wake_system, kernel)
             nursery.start_soon(dump_on_signal, kernel)
-            if serve_metrics is not None:
-                print(f"ocap: metrics at {await nursery.start(serve_metrics, kernel)}", file=sys.stderr)
-            if serve_panel is not None:
-                await nursery.start(serve_panel)
+            database = None
+            if beside.has_panel:
+                database = Path(commands.database)
+                await nursery.start(_be_controlled, commands, tap, database)
+            await beside.start(nursery, kernel, database, announce)
+            if at := beside.addresses["metrics"]:
+                print(f"ocap: metrics at {at}", file=sys.stderr)
             for name in configs:
                 nursery.start_soon(work.launch_or_resume, name, known)
             await work.until_done()
-            if serve_panel is not None:
+            if database is not None:
                 await trio.sleep_forever()  # its operator can wake the kernel
             nursery.cancel_scope.cancel()
         if not interrupted:

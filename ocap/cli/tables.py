@@ -49,8 +49,10 @@ def status(found: dict[str, Any]) -> None:
         "cranks": f"{found['cranks']} in {found['commits']} commits; the last is {found['last_crank']}",
         "waiting": f"{found['service_calls']} service calls, {found['unanswered']} answers",
         "dead letters": found["dead_letters"],
-        "log": found["log"],
+        "log": found["log"] or "none",
         "message log": found["log_json"] or "none",
+        "panel": f"{found['panel']} (`ocap panel` prints a link)" if found["panel"] else "none",
+        "metrics": found["metrics"] or "none",
     }
     table.show_header = False
     for name, value in rows.items():

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import trio
 
 from ocap.config import ClusterConfig, check_config, parse_toml
+from ocap.daemon.beside import Beside
 from ocap.daemon.tap import Tap
 from ocap.host.inventory import Subcluster, Vat
 from ocap.host.kernel import Kernel
@@ -64,17 +65,29 @@ class Commands:
     Args:
         tap: shows its traffic.
         about: what `status` tells beside what the kernel knows.
+        beside: what runs beside it, such as a panel.
         stop: has the daemon stop; None where whoever runs the kernel decides that alone.
     """
 
     def __init__(
-        self, kernel: Kernel, tap: Tap, about: Mapping[str, Json], stop: Callable[[], None] | None = None
+        self,
+        kernel: Kernel,
+        tap: Tap,
+        about: Mapping[str, Json],
+        beside: Beside | None = None,
+        stop: Callable[[], None] | None = None,
     ) -> None:
         self._kernel = kernel
         self._tap = tap
         self._about = dict(about)
+        self._beside = beside or Beside()
         self._stop = stop
         self._held: OrderedDict[str, HostRef] = OrderedDict()
+
+    @property
+    def database(self) -> str:
+        """The file that the kernel has open."""
+        return str(self._about["database"])
 
     async def call(self, name: str, arguments: Mapping[str, Json]) -> Json:
         """Run a command.
@@ -95,11 +108,15 @@ class Commands:
         kernel = self._kernel
         counts = {"subclusters": len(kernel.get_subclusters()), "vats": len(kernel.get_vats())}
         dead = {"dead_letters": len(kernel.get_dead_letters())}
-        return {**self._about, **kernel.status(), **kernel.stats(), **counts, **dead}
+        return {**self._about, **self._beside.addresses, **kernel.status(), **kernel.stats(), **counts, **dead}
 
     async def stats(self) -> Json:
         """Counters alone, which cost nothing to tell."""
         return {**self._kernel.status(), **self._kernel.stats()}
+
+    async def panel_link(self) -> Json:
+        """A link that lets one browser into the panel that runs beside the kernel, once; null if none does."""
+        return {"link": self._beside.link}
 
     async def stop(self) -> Json:
         """Finish the crank under way, commit, and end."""

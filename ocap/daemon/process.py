@@ -15,14 +15,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from ocap.config import ClusterConfig
+from ocap.daemon.beside import Beside, Wanted, open_beside
 from ocap.daemon.commands import Commands
 from ocap.daemon.place import info_path
 from ocap.daemon.server import open_control
@@ -54,6 +56,7 @@ class Options:
         log: the daemon's own log.
         log_json: the message log; None: none is written.
         keep_size, keep_days: as `ocap run --log-keep-size` and `--log-keep-days`.
+        wanted: what is to run beside the kernel.
     """
 
     database: str
@@ -63,10 +66,12 @@ class Options:
     log_json: str | None = None
     keep_size: str | None = None
     keep_days: float | None = None
+    wanted: Wanted = field(factory=Wanted)
 
 
 Report = Callable[[str, Any], None]
-"""Is told how the start goes: `ready` with the socket, `launched` and `failed` with name and text, `done`."""
+"""Is told how the start goes: `ready` with the socket, `metrics` with the address and `panel` with a link where there
+are, `launched` and `failed` with name and text, `done`."""
 
 
 def run_daemon(options: Options, report: Report) -> int:
@@ -79,36 +84,34 @@ def run_daemon(options: Options, report: Report) -> int:
         OcapError: it could not start; nothing was changed.
     """
     file = ClusterFile() if options.cluster is None else load_cluster_file(Path(options.cluster))
-    configs = file.configs
     retention = parse_retention(options.keep_size, options.keep_days)
-    kernel = file.open_kernel(Path(options.database), also=("log", "random"))  # takes the lock
-    try:
+    with ExitStack() as stack:
+        beside = stack.enter_context(open_beside(options.wanted))
+        kernel = file.open_kernel(Path(options.database), also=("log", "random"))  # takes the lock
+        stack.callback(kernel.close)
         _open_log(Path(options.log))
-    except BaseException:
-        kernel.close()
-        raise
-    sink: LogFile | None = None
-    daemon: _Daemon | None = None
-    cause = "of a mistake"
-    try:
-        sink = None if options.log_json is None else LogFile(Path(options.log_json), retention)
-        logger.info("%s, process %d, on %s", STARTED, os.getpid(), options.database)
-        daemon = _Daemon(kernel, options, configs, sink, report)
-        cause = trio.run(daemon.run)
-    except BaseException as error:
-        only = _only(error)
-        cause = f"because of {only!r}"
-        if isinstance(only, OcapError) and (daemon is None or not daemon.is_ready):
-            raise only from None
-        logger.critical("the kernel stopped", exc_info=error)
-        return 1
-    else:
-        return 0
-    finally:
-        kernel.close()
-        if sink is not None:
-            sink.close()
-        logger.info("%s: %s", ENDED, cause)
+        daemon: _Daemon | None = None
+        cause = "of a mistake"
+        try:
+            sink = None
+            if options.log_json is not None:
+                sink = stack.enter_context(closing(LogFile(Path(options.log_json), retention)))
+            trace = stack.enter_context(beside.tracing(kernel))
+            logger.info("%s, process %d, on %s", STARTED, os.getpid(), options.database)
+            daemon = _Daemon(kernel, options, file.configs, sink, trace, beside, report)
+            cause = trio.run(daemon.run)
+        except BaseException as error:
+            only = _only(error)
+            cause = f"because of {only!r}"
+            if isinstance(only, OcapError) and (daemon is None or not daemon.is_ready):
+                raise only from None
+            logger.critical("the kernel stopped", exc_info=error)
+            return 1
+        else:
+            return 0
+        finally:
+            stack.close()
+            logger.info("%s: %s", ENDED, cause)
 
 
 def _only(error: BaseException) -> BaseException:
@@ -124,6 +127,8 @@ class _Daemon:
         options: Options,
         configs: Mapping[str, ClusterConfig],
         sink: LogFile | None,
+        trace: Callable[[Event], None] | None,
+        beside: Beside,
         report: Report,
     ) -> None:
         self._kernel = kernel
@@ -133,10 +138,15 @@ class _Daemon:
         self._ended = trio.Event()
         self._cause = ""
         self.is_ready = False
-        write: Callable[[Event], None] | None = None
+        self._beside = beside
+        self._takers = [] if trace is None else [trace]
         if sink is not None:
-            write = lambda event: sink.write(event_line(event, kernel.vat_name))  # noqa: E731 - a def would be longer than what it does
-        self._tap = Tap(kernel, write)
+            self._takers.append(lambda event: sink.write(event_line(event, kernel.vat_name)))
+        self._tap = Tap(kernel, self._write if self._takers else None)
+
+    def _write(self, event: Event) -> None:
+        for take in self._takers:
+            take(event)
 
     def stop(self, cause: str) -> None:
         self._cause = self._cause or cause
@@ -152,7 +162,7 @@ class _Daemon:
             "log": self._options.log,
             "log_json": self._options.log_json,
         }
-        commands = Commands(self._kernel, self._tap, about, lambda: self.stop("the command stop"))
+        commands = Commands(self._kernel, self._tap, about, self._beside, lambda: self.stop("the command stop"))
         async with self._kernel, open_control(commands, database) as path, trio.open_nursery() as nursery:
             info = info_path(path)
             info.write_text(json.dumps(about))
@@ -160,8 +170,12 @@ class _Daemon:
                 nursery.start_soon(self._tap.run)
                 await nursery.start(self._watch_signals)
                 await nursery.start(self._watch_for_dump)
+                await self._beside.start(nursery, self._kernel, database, lambda _: None)
                 self.is_ready = True
                 self._report("ready", str(path))
+                for kind, address in (("metrics", self._beside.addresses["metrics"]), ("panel", self._beside.link)):
+                    if address is not None:
+                        self._report(kind, address)
                 nursery.start_soon(self._launch_all)
                 await self._ended.wait()
                 nursery.cancel_scope.cancel()
@@ -262,7 +276,7 @@ def main(options: Mapping[str, Any]) -> int:
                 _silence(out)
 
     try:
-        return run_daemon(Options(**options), report)
+        return run_daemon(Options(**{**options, "wanted": Wanted(**options["wanted"])}), report)
     except OcapError as error:
         report("refused", str(error))
         return 2

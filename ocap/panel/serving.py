@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import errno
+import json
 import logging
+import os
 import resource
 import signal
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 from ocap.daemon.client import Client, find_socket
+from ocap.loopback import listen, port_of
 from ocap.panel.access import Doorkeeper
 from ocap.panel.app import Panel
 from ocap.panel.live import Live
@@ -32,21 +35,17 @@ MAX_FILES = 256
 """Open files of the process, and so of connections."""
 
 
-class PanelPortError(OcapError, OSError):
-    """The port cannot be had; choose another one, or none."""
-
-
-async def serve_panel(database: Path | None, port: int, announce: Callable[[str], None]) -> None:
+async def serve_panel(database: Path | None, port: int | socket.socket, announce: Callable[[str], None]) -> None:
     """Serve the panel of a running daemon until it is cancelled.
 
     Args:
         database: the daemon's; None for the only one that runs.
-        port: of the loopback; 0 for one that is free.
+        port: of the loopback; 0 for one that is free. Or a socket that listens on one.
         announce: is told each link that lets a browser in, once.
 
     Raises:
         NotRunningError: there is no daemon.
-        PanelPortError: the port cannot be had.
+        PortError: the port cannot be had.
         StoreError: the database cannot be read.
     """
     path = find_socket(database)
@@ -56,8 +55,8 @@ async def serve_panel(database: Path | None, port: int, announce: Callable[[str]
 
     async with await connect() as client:
         about: dict[str, Any] = await client.call("status")
-    listener = _listener(port)
-    bound = listener.getsockname()[1]
+    listener = listen(port, "control panel") if isinstance(port, int) else port
+    bound = port_of(listener)
     keeper = Doorkeeper(lambda code: announce(f"http://127.0.0.1:{bound}/#{code}"))
     reader = Reader(Path(about["database"]))
     try:
@@ -69,20 +68,6 @@ async def serve_panel(database: Path | None, port: int, announce: Callable[[str]
             nursery.cancel_scope.cancel()
     finally:
         reader.close()
-
-
-def _listener(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        reason = "is in use" if taken else f"cannot be had: {error}"
-        raise PanelPortError(f"port {port} {reason}; choose another with --port") from error
-    listener.listen()  # from here on who has the link is not refused
-    return listener
 
 
 def _config(listener: socket.socket) -> Config:
@@ -98,8 +83,13 @@ def _config(listener: socket.socket) -> Config:
     return config
 
 
-def run_panel(database: Path | None, port: int, announce: Callable[[str], None]) -> None:
-    """Be the panel's process, until SIGINT or SIGTERM. Raises as `serve_panel`."""
+def run_panel(
+    database: Path | None,
+    port: int | socket.socket,
+    announce: Callable[[str], None],
+    until: Callable[[], Awaitable[None]] = trio.sleep_forever,
+) -> None:
+    """Be the panel's process, until SIGINT or SIGTERM, or until `until` returns. Raises as `serve_panel`."""
     logging.getLogger("trio.serve_listeners").setLevel(logging.CRITICAL)  # which complains of each that must wait
     # Secrets of this process are not to be found in a core file; and so many connections are enough.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -108,10 +98,40 @@ def run_panel(database: Path | None, port: int, announce: Callable[[str], None])
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
+
+            async def end() -> None:
+                await until()
+                nursery.cancel_scope.cancel()
+
             nursery.start_soon(serve_panel, database, port, announce)
+            nursery.start_soon(end)
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
                     nursery.cancel_scope.cancel()
                     return
 
     trio.run(main)
+
+
+# ---- as a child of the kernel's process -----------------------------------------------------------
+
+
+async def _end_of_input() -> None:
+    """Whoever started us has gone, however it ended."""
+    while True:
+        await trio.lowlevel.wait_readable(0)
+        if not os.read(0, 4096):
+            return
+
+
+def main(database: str, listener: int) -> None:
+    """Serve the panel on a socket that was inherited; each link is a line of JSON on standard output."""
+
+    def announce(link: str) -> None:
+        sys.stdout.write(json.dumps(link) + "\n")
+        sys.stdout.flush()
+
+    try:
+        run_panel(Path(database), socket.socket(fileno=listener), announce, _end_of_input)
+    except* OcapError as group:
+        sys.exit(f"ocap: {group.exceptions[0]}")

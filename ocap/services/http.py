@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ocap.extras import extra
+
 if TYPE_CHECKING:
     import httpx
 
@@ -34,14 +36,12 @@ class Http:
 
     Raises:
         ValueError: a host that is none, or has a path; the host program's fault.
-        ImportError: httpx is not installed.
+        MissingExtraError: httpx is not installed.
     """
 
     def __init__(self, hosts: Iterable[str], *, max_bytes: int = MAX_ANSWER, max_seconds: float = MAX_SECONDS) -> None:
-        try:
+        with extra("http"):
             import httpx  # noqa: PLC0415 - the other services do without it
-        except ImportError as error:
-            raise ImportError("the http service needs httpx: pip install 'ocap[http]'") from error
         self._httpx = httpx
         if isinstance(hosts, str):
             raise ValueError("hosts: expected several, not one str")  # noqa: TRY004 - the config reader's error

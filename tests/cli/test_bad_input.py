@@ -565,7 +565,7 @@ def test_missing_extra_says_what_to_install(missing: str, arguments: list[str]) 
         env=ENVIRONMENT,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert the_line(done.stderr) == "the command line needs two more packages: pip install 'ocap[cli]'"
+    assert the_line(done.stderr) == f"the command line needs {missing}, which is not installed: pip install 'ocap[cli]'"
 
 
 def test_unknown_log_level(folder: Path) -> None:

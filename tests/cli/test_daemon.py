@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,31 +15,8 @@ import trio
 from ocap.daemon import starting
 from ocap.daemon.client import find_socket
 from ocap.daemon.place import info_path, socket_path
-from ocap.verify import verify
-from tests.commands import ENVIRONMENT, ocap, start_ocap
-from tests.daemon.serving import VAT, toml
-
-
-@pytest.fixture(autouse=True, scope="module")
-def runtime() -> Iterator[Path]:
-    """A private folder for sockets, for this process and those it starts."""
-    folder = Path(tempfile.mkdtemp(prefix="ocap-"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OCAP_RUNTIME_DIR", str(folder / "run"))
-        patch.setitem(ENVIRONMENT, "OCAP_RUNTIME_DIR", str(folder / "run"))
-        yield folder / "run"
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder with c.toml; whatever daemon runs on its k.db is stopped, and the database verified."""
-    (tmp_path / "vat.py").write_text(VAT)
-    (tmp_path / "c.toml").write_text(toml())
-    yield tmp_path
-    ocap("stop", "--db", tmp_path / "k.db")
-    if (tmp_path / "k.db").exists():
-        assert verify(tmp_path / "k.db") == []
+from tests.commands import ocap, start_ocap
+from tests.daemon.serving import toml
 
 
 @pytest.fixture

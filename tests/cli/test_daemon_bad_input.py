@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,19 +9,8 @@ import pytest
 
 from ocap.cli.app import run_app
 from ocap.verify import verify
-from tests.commands import ENVIRONMENT, ocap
+from tests.commands import ocap
 from tests.daemon.serving import VAT, toml
-
-
-@pytest.fixture(autouse=True, scope="module")
-def runtime() -> Iterator[Path]:
-    """A private folder for sockets, for this process and those it starts."""
-    folder = Path(tempfile.mkdtemp(prefix="ocap-"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OCAP_RUNTIME_DIR", str(folder / "run"))
-        patch.setitem(ENVIRONMENT, "OCAP_RUNTIME_DIR", str(folder / "run"))
-        yield folder / "run"
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

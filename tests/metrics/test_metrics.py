@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ocap import DisconnectedError, E, Event, Kernel, load_toml, metrics
 from ocap.log import from_event
+from ocap.loopback import PortError
 from ocap.ring.tally import SECONDS, Histogram
 from ocap.store.marks import SPACING
 from ocap.verify import verify
@@ -250,8 +251,8 @@ async def test_port_is_the_loopbacks_only(served: tuple[Kernel, int]) -> None:
 
 async def test_port_that_is_taken_is_named(served: tuple[Kernel, int]) -> None:
     kernel, port = served
-    for bad, reason in ((port, "address already in use"), (70_000, "port must be 0-65535."), (-1, "port must be")):
-        with pytest.raises(metrics.MetricsPortError, match=f"^metrics: port {bad}: {reason}"):
+    for bad, reason in ((port, "address already in use"), (70_000, "is none: ports are"), (-1, "is none")):
+        with pytest.raises(PortError, match=f"^metrics: port {bad}: {reason}"):
             await metrics.serve(kernel, bad)
 
 
@@ -313,7 +314,7 @@ def test_run_serves_metrics(tmp_path: Path) -> None:
 def test_run_on_a_port_that_cannot_be_had() -> None:
     done = ocap("run", REPOSITORY / "examples/hello/hello.toml", "--metrics", "70000")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "ocap: metrics: port 70000: port must be 0-65535.\n"
+    assert done.stderr == "ocap: metrics: port 70000: is none: ports are 0 to 65535\n"
 
 
 @pytest.mark.parametrize("missing", ["prometheus_client", "hypercorn"])
@@ -326,7 +327,7 @@ def test_missing_extra_says_what_to_install(missing: str) -> None:
         )
         assert done.returncode == expected
         if expected:
-            assert done.stderr == "ocap: metrics need two more packages: pip install 'ocap[metrics]'\n"
+            assert done.stderr == f"ocap: metrics need {missing}, which is not installed: pip install 'ocap[metrics]'\n"
 
 
 # ---- in the documentation -------------------------------------------------------------------------
