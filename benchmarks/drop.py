@@ -96,7 +96,7 @@ class Watch:
             else:
                 self.phase.at_rest = max(self.phase.at_rest, perf_counter() - began)
 
-        core.next_crank, core.finish, core.commit = next_crank, finished, committed  # type: ignore[method-assign]
+        core.next_crank, core.finish, core.commit = next_crank, finished, committed  # type: ignore[method-assign]  # timed here
         self._collected = collected
 
     @contextmanager

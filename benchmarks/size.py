@@ -205,7 +205,7 @@ def _report(path: Path, name: str, things: int, entries: int, sender: Connection
         read[0] += 1
         return load(backend, vat, key)
 
-    SqliteBackend.scan_vatstore = counting_scan  # type: ignore[method-assign]
+    SqliteBackend.scan_vatstore = counting_scan  # type: ignore[method-assign]  # counted here
     SqliteBackend.read_vatstore = counting_load  # type: ignore[method-assign, assignment]  # a function of the class
     with sender:
         _forget_most()

@@ -76,7 +76,7 @@ def die_at_commit(number: int, *, after: bool) -> None:
         if is_last:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    SqliteBackend.commit = dying  # type: ignore[method-assign]
+    SqliteBackend.commit = dying  # type: ignore[method-assign]  # dies at that commit
 
 
 def die_at_crank(number: int) -> None:
@@ -90,7 +90,7 @@ def die_at_crank(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         count(self, crank, began)
 
-    scheduler.Scheduler._count = dying  # type: ignore[method-assign]
+    scheduler.Scheduler._count = dying  # type: ignore[method-assign]  # dies there
 
 
 def fail_at_operation(number: int, how: str) -> AbstractContextManager[None]:

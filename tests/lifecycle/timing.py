@@ -32,7 +32,7 @@ def disturb(seed: int) -> None:
             await trio.lowlevel.checkpoint()
         return outcome
 
-    Workers.deliver = disturbed  # type: ignore[method-assign]
+    Workers.deliver = disturbed  # type: ignore[method-assign]  # other timing
 
 
 async def main(seed: int) -> None:
