@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from importlib.resources import files
 from itertools import pairwise
@@ -236,7 +235,8 @@ class Panel:
     async def _vat(self, request: Request) -> Response:
         with self._reader.snapshot():
             found = self._reader.vat(request.path_params["id"])
-        return self._show(request, "vat.html", 200, "vats", it=found)
+        told = await self._told("show", what=found["id"])
+        return self._show(request, "vat.html", 200, "vats", it=found, running=told and told["running"])
 
     async def _vat_action(self, request: Request) -> Response:
         action = request.path_params["action"]
@@ -282,14 +282,11 @@ class Panel:
         )
 
     async def _promises(self, request: Request) -> Response:
+        newest_first = request.query_params.get("order") == "newest"
         with self._reader.snapshot():
-            found, count = self._reader.promises(), self._reader.unsettled()
-        now = time.time()
-        for row in found:
-            at, is_first = self._live.seen.get(row["kref"], (now, False))
-            row["since"] = f"{'over ' if is_first else ''}{_span(now - at)}"
-        cycles = _cycles(found)
-        return self._show(request, "promises.html", 200, "promises", promises=found, count=count, cycles=cycles)
+            found, count = self._reader.promises(newest_first=newest_first), self._reader.unsettled()
+        context = {"promises": found, "count": count, "cycles": _cycles(found), "newest_first": newest_first}
+        return self._show(request, "promises.html", 200, "promises", **context)
 
     async def _promise(self, request: Request) -> Response:
         with self._reader.snapshot():
@@ -381,12 +378,20 @@ class Panel:
     # ---- dead letters, the store ----------------------------------------------------------------
 
     async def _dead_letters(self, request: Request) -> Response:
+        found = await self._told("dead_letters") or []
+        with self._reader.snapshot():
+            marks = self._reader.marks()
+        for row in found:
+            row["age"] = marks.age("crank", row["crank"])
+        return self._show(request, "dead_letters.html", 200, "dead-letters", letters=found)
+
+    async def _told(self, command: str, **arguments: Any) -> Any:
+        """What the daemon answers; None if it does not, or cannot."""
         try:
             async with await self._connect() as client:
-                found = await client.call("dead_letters")
+                return await client.call(command, **arguments)
         except OcapError:
-            found = []
-        return self._show(request, "dead_letters.html", 200, "dead-letters", letters=found)
+            return None
 
     async def _store(self, request: Request) -> Response:
         with self._reader.snapshot():
@@ -474,16 +479,6 @@ def _kind(entry: Entry) -> str:
     if any(it["rejected"] for it in entry.settlements()):
         return "rejected"
     return entry.kind
-
-
-def _span(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.0f} h"
-    )
 
 
 def _cycles(promises: list[dict[str, Any]]) -> list[list[str]]:

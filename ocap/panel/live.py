@@ -6,7 +6,6 @@ The traffic is followed while somebody looks at it and a while longer, and costs
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
@@ -70,7 +69,6 @@ class Live:
         is_away: the daemon does not answer.
         samples: oldest first.
         ring: oldest first.
-        seen: when each unsettled promise was first seen, and whether it was there before we looked.
     """
 
     def __init__(self, reader: Reader, path: Path) -> None:
@@ -85,7 +83,6 @@ class Live:
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
         self.ring: deque[Shown] = deque(maxlen=RING)
         self._number = 0
-        self.seen: dict[str, tuple[float, bool]] = {}
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -106,16 +103,10 @@ class Live:
         while True:
             version = self._reader.version()
             if version != last:
-                self._look_at_promises(is_first=last is None)
                 last = version
                 self.version += 1
                 self._tell()
             await trio.sleep(POLL)
-
-    def _look_at_promises(self, *, is_first: bool) -> None:
-        now = time.time()
-        there = [row["kref"] for row in self._reader.promises()]
-        self.seen = {kref: self.seen.get(kref, (now, is_first)) for kref in there}
 
     async def _sample(self) -> None:
         while True:

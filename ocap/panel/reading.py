@@ -18,6 +18,7 @@ from attrs import frozen
 from ocap.config import VatConfig
 from ocap.legible import as_text, decoded, safe_text, shown
 from ocap.protocol.capdata import CapData
+from ocap.store.marks import Marks
 from ocap.store.sqlite import open_read_only
 from ocap.why import Holder, why
 
@@ -143,8 +144,9 @@ class Reader:
 
     def queue(self, vat: str) -> list[Row]:
         """What waits for a vat: in the run queue, or parked at it."""
-        rows = self._rows(_QUEUE, vat)
+        rows, marks = self._rows(_QUEUE, vat), self.marks()
         for row in rows:
+            row["age"] = marks.age("queue", row["seq"])
             row["args"] = as_text(shown(_data(row["body"], row["slots"]))) if row["body"] is not None else ""
         return rows
 
@@ -167,11 +169,12 @@ class Reader:
 
     # ---- promises -------------------------------------------------------------------------------
 
-    def promises(self) -> list[Row]:
-        """Those that are not settled, the oldest first."""
-        rows = self._rows(_PROMISES, PAGE)
+    def promises(self, *, newest_first: bool = False) -> list[Row]:
+        """Those that are not settled, the oldest first unless it is asked otherwise."""
+        rows, marks = self._rows(_PROMISES, PAGE, -1 if newest_first else 1), self.marks()
         for row in rows:
             row["waiting"] = self._rows(_WAITING, row["kref"])
+            row["age"] = marks.age("promise", row["number"])
         return rows
 
     def promise(self, kref: str) -> Row:
@@ -181,11 +184,19 @@ class Reader:
         )
         row["waiting"] = self._rows(_WAITING, kref)
         row["parked"] = self._rows("SELECT seq, kind, method FROM queue WHERE place = ? ORDER BY seq LIMIT 100", kref)
+        marks = self.marks()
+        row["age"] = marks.age("promise", int(kref[2:]))
+        for item in row["parked"]:
+            item["age"] = marks.age("queue", item["seq"])
         row["value"] = shown(_data(row["body"], row["slots"])) if row["body"] is not None else None
         return row
 
     def unsettled(self) -> int:
         return int(self._one("SELECT count(*) AS count FROM promises WHERE state = 'unresolved'")["count"])
+
+    def marks(self) -> Marks:
+        """By which it is known how long anything has been there."""
+        return Marks.read(self._db)
 
     # ---- the store ------------------------------------------------------------------------------
 
@@ -254,7 +265,7 @@ def _cell(column: str, row: Row) -> str:
 
 
 _VATS = """
-SELECT v.id, v.name, v.subcluster, s.name AS subcluster_name, v.source, v.root, v.state, v.incarnation, v.faults, v.options,
+SELECT v.id, v.name, v.subcluster, s.name AS subcluster_name, v.source, v.root, v.state, v.incarnation, v.faults, v.options, v.reason,
        v.epoch < (SELECT max(next) - 1 FROM counters WHERE kind = 'epoch') AS restart_due,
        (SELECT count(*) FROM queue q LEFT JOIN objects o ON o.kref = q.target WHERE q.vat = v.id OR q.place = v.id OR o.owner = v.id) AS queued,
        (SELECT count(*) FROM objects o WHERE o.owner = v.id) AS exports,
@@ -306,7 +317,7 @@ _PROMISES = """
 SELECT p.kref, p.decider, v.name AS decider_name, p.refs,
        (SELECT count(*) FROM queue q WHERE q.place = p.kref) AS parked,
        CAST(substr(p.kref, 3) AS INTEGER) AS number
-FROM promises p LEFT JOIN vats v ON v.id = p.decider WHERE p.state = 'unresolved' ORDER BY number LIMIT ?
+FROM promises p LEFT JOIN vats v ON v.id = p.decider WHERE p.state = 'unresolved' ORDER BY number * ?2 LIMIT ?1
 """
 _WAITING = """
 SELECT s.subscriber, v.name FROM subscribers s LEFT JOIN vats v ON v.id = s.subscriber WHERE s.promise = ? ORDER BY s.position

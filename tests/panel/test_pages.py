@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import trio
 from ocap.panel.app import _cycles
 from ocap.panel.drawing import graph, plot
 from ocap.panel.reading import Edge
+from ocap.protocol.refs import sort_key
 from tests.commands import ENVIRONMENT, ocap
 from tests.daemon.serving import toml, until
 from tests.panel.visiting import Visit, visiting
@@ -37,6 +39,41 @@ async def test_promise_that_waits_is_shown_with_who_decides_and_who_waits(db: Pa
         assert "unresolved" in page
         assert f"/promises/{promise.kref}" in await text(visit, "/vats/v1")
         nursery.cancel_scope.cancel()
+
+
+async def test_how_long_things_wait_is_known_from_the_store(db: Path) -> None:
+    """Also of what waited before there was a panel, and a kernel that runs: here for three hours."""
+    async with visiting(db) as visit:
+        kernel = visit.served.kernel
+        await visit.do("send", target="a", method="flood", args="[]")
+        old = kernel.root("v1")._eventual_send("wait", (), {}, wants_result=True)
+        await visit.do("suspend", what="v2")
+        kernel.root("v2")._eventual_send("echo", ("old",), {}, wants_result=False)
+        await kernel.idle()
+        kernel._backend._marker._clock -= 3 * 3600 * 1000
+        new = kernel.root("v1")._eventual_send("wait", (), {}, wants_result=True)
+        await kernel.idle()
+        page = await text(visit, "/promises")
+        waits = dict(re.findall(r'href="/promises/(kp\d+)">.*?<td>(\d+ \w+)<td>', page))
+        assert ("3 h", "0 s") == (waits[old.kref], waits[new.kref])
+        assert list(waits) == sorted(waits, key=sort_key)
+        newest = re.findall(r'href="/promises/(kp\d+)">', await text(visit, "/promises?order=newest"))
+        assert list(reversed(waits)) == newest
+        assert "<dd>3 h" in await text(visit, f"/promises/{old.kref}")
+        assert "<td>v2<td>3 h</tr>" in await text(visit, "/vats/v2")
+        assert "<td>3 h" in await text(visit, "/dead-letters")
+
+
+async def test_vat_says_why_it_is_suspended_and_whether_it_runs(db: Path) -> None:
+    async with visiting(db) as visit:
+        assert "a task in the kernel" in await text(visit, "/vats/v2")
+        await visit.do("suspend", what="v2")
+        page = await text(visit, "/vats/v2")
+        assert "<dd>none: the vat is built" in page
+        for path in ("/", "/vats", "/vats/v2", "/subclusters/s1"):
+            assert "the host asked for it" in await text(visit, path)
+        await visit.do("resume", what="v2")
+        assert "the host asked for it" not in await text(visit, "/vats/v2")
 
 
 def test_vats_that_wait_for_each_other_are_found() -> None:
