@@ -17,6 +17,7 @@ import trio
 
 from ocap.config import ClusterConfig, check_config, parse_toml
 from ocap.daemon.beside import Beside
+from ocap.daemon.protocol import Encoded
 from ocap.daemon.tap import Tap
 from ocap.host.inventory import Subcluster, Vat
 from ocap.host.kernel import Kernel
@@ -37,6 +38,9 @@ HELD = 1_000
 
 GATHER = 0.05
 """Seconds in which news for a follower is gathered: one line for many costs the kernel a tenth of many."""
+
+MAX_CROWD = 8_388_608
+"""Characters of such a line; what is beyond comes with the next one."""
 
 Json = Any
 
@@ -128,17 +132,27 @@ class Commands:
     async def follow(
         self, *, vats: list[Any] | None = None, methods: list[Any] | None = None, refs: list[Any] | None = None
     ) -> Json:
-        """The message log as it happens: items that are lists of `{"entry": ...}` and `{"passed_over": CRANKS}`."""
+        """The message log as it happens, by vat, method and reference.
+
+        Items are lists of `{"entry": ENTRY, "by": [ID, NAME]}` and `{"passed_over": CRANKS}`; `by` is the vat that
+        ran in the crank which caused it, or null.
+        """
         chosen = [
             frozenset(_texts(names, what)) for names, what in ((vats, "vats"), (methods, "methods"), (refs, "refs"))
         ]
         return self._follow(Selection(vats=chosen[0], methods=chosen[1], refs=chosen[2]))
 
-    async def _follow(self, selection: Selection) -> AsyncGenerator[Json, None]:
+    async def _follow(self, selection: Selection) -> AsyncGenerator[Encoded, None]:
         with self._tap.follow(selection) as news:
             async for first in news:
                 await trio.sleep(GATHER)
-                yield [first, *(news.receive_nowait() for _ in range(news.statistics().current_buffer_used))]
+                crowd, size = [first], len(first)
+                for _ in range(news.statistics().current_buffer_used):
+                    crowd.append(news.receive_nowait())
+                    size += len(crowd[-1])
+                    if size > MAX_CROWD:
+                        break
+                yield Encoded(f"[{', '.join(crowd)}]")
 
     # ---- subclusters ----------------------------------------------------------------------------
 

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import trio
 
-from ocap.daemon import commands, tap
+from ocap.daemon import commands
 from ocap.daemon.client import Client
 from ocap.daemon.protocol import RequestFailedError
-from ocap.log.selection import Selection
 from tests.daemon.serving import Served, serving, toml, until
 
 
@@ -217,48 +216,3 @@ async def test_followers_see_what_they_asked_for(db: Path) -> None:
                 await send(it, "b", "echo", 2)
                 nursery.cancel_scope.deadline = trio.current_time() + 5
         assert [("v2", "message"), ("v2", "resolve")] == [(entry["vat"], entry["op"]) for entry in seen]
-
-
-async def test_busy_kernel_is_sampled_and_the_rest_counted(db: Path) -> None:
-    async with serving(db) as it:
-        await launched(it)
-        with it.tap.follow(Selection()) as news:
-            before = it.kernel.stats()["cranks"]
-            await send(it, "a", "ask_other", 2000)
-            cranks = it.kernel.stats()["cranks"] - before
-            await trio.sleep(tap.WINDOW * 1.5)
-            await send(it, "a", "echo")  # closes the last gap
-            await it.kernel.idle()
-            entries, passed_over = 0, 0
-            while news.statistics().current_buffer_used:
-                one = news.receive_nowait()
-                entries += "entry" in one
-                passed_over += one.get("passed_over", 0)
-        assert 0 < entries < cranks / 2
-        assert cranks / 2 < passed_over < cranks + 10
-
-
-async def test_without_followers_nothing_is_traced(db: Path) -> None:
-    async with serving(db) as it:
-        await launched(it)
-        assert it.kernel._core.traced is False
-        with it.tap.follow(Selection()):
-            assert it.kernel._core.traced is True
-        assert it.kernel._core.traced is False
-
-
-async def test_slow_follower_loses_entries_and_learns_how_many_cranks(
-    db: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tap, "BACKLOG", 3)
-    monkeypatch.setattr(tap, "SAMPLE", 10_000)
-    async with serving(db) as it:
-        await launched(it)
-        with it.tap.follow(Selection()) as news:
-            for _ in range(5):
-                await send(it, "a", "echo")
-            first = [news.receive_nowait()["entry"]["crank"] for _ in range(3)]
-            await send(it, "a", "echo")
-            rest = [news.receive_nowait() for _ in range(news.statistics().current_buffer_used)]
-            assert any(it.get("passed_over", 0) > 0 for it in rest)
-        assert len(first) == 3

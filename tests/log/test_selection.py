@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 
-from ocap.log import Entry
-from ocap.log.selection import Selection, parse_cranks, parse_time, references
+from ocap.log import Entry, from_event
+from ocap.log.recent import Recent
+from ocap.log.selection import Selection, event_references, parse_cranks, parse_time, references
 from ocap.protocol.errors import ConfigError
-from tests.log.made import entry, message, settled
+from tests.log.made import entry, every_event, message, settled
 
 
 def chosen(selection: Selection, entries: list[Entry]) -> list[Entry]:
@@ -59,6 +61,38 @@ def test_time_is_that_of_the_crank() -> None:
     assert chosen(Selection(since=at + timedelta(seconds=2)), entries) == entries[2:]
     assert chosen(Selection(until=at + timedelta(seconds=2)), entries) == entries[:3]
     assert chosen(Selection(since=at), [entry()]) == []  # of no known time
+
+
+SELECTIONS = [
+    Selection(),
+    Selection(vats=frozenset({"v1"})),
+    Selection(vats=frozenset({"alice", "kernel"})),
+    Selection(methods=frozenset({"greet"})),
+    Selection(methods=frozenset({"make_purse", "get"}), vats=frozenset({"v2", "v4"})),
+    *(Selection(refs=frozenset({ref})) for ref in ("ko1", "o+0", "kp1", "p-1", "kp2", "p-2", "kp9", "p+9", "o+d1/1")),
+    Selection(refs=frozenset({"ko7"}), first=3),
+    Selection(first=4, last=9),
+]
+
+
+@pytest.mark.parametrize("number", range(len(SELECTIONS)))
+def test_events_are_chosen_as_their_entries_are(number: int) -> None:
+    """One of each kind and operation, and again: which answers belong to a method is remembered alike."""
+    one, other = (attrs.evolve(SELECTIONS[number]) for _ in range(2))
+    name_of = {"v1": "alice", "kernel": "kernel"}.__getitem__
+    for event in every_event() * 2:
+        assert one.has(from_event(event, name_of)) == other.has_event(event, name_of), event
+        assert set(references(from_event(event, name_of))) == set(event_references(event))
+
+
+def test_recent_forgets_the_oldest_and_never_the_latest() -> None:
+    table: Recent[int, str] = Recent(10)
+    for number in range(95):
+        table[number] = str(number)
+        assert all(table.get(it) == str(it) for it in range(max(0, number - 9), number + 1))
+        assert (number - 20 in table) is False
+    table[94] = "anew"
+    assert "anew" == table.get(94)
 
 
 def test_conditions_add_up(exchange: list[Entry]) -> None:
