@@ -33,8 +33,8 @@ from ocap.log.selection import Selection
 SHARE = 0.04
 """Of the time that showing may take."""
 
-SAVED = 1.0
-"""Seconds of which the share can be saved up: a burst of some thousand entries."""
+SAVED = 0.5
+"""Seconds of which the share can be saved up: a burst of a thousand entries."""
 
 WINDOW = 0.1
 """Seconds between two looks at what there is to spend."""
