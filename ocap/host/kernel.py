@@ -422,6 +422,8 @@ class Kernel:
     async def suspend_vat(self, vat: str) -> None:
         """Hold a vat's messages back, in order, until it is resumed. Its heap is given up.
 
+        One that is still to be created is created first.
+
         Raises:
             VatNotFoundError: there is none of that id.
         """

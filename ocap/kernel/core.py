@@ -181,8 +181,6 @@ class Core:
             self.state.vatstore.put((crank.vat, key), value)
         if outcome.log or outcome.complaints:
             self._cranks.complain(crank, outcome)
-        if crank.item is not None:  # what the collector itself asks of a vat is no reason to ask again
-            self.collector.count_delivery(keeper.row)
         if keeper.row.faults and isinstance(crank.delivery, deliveries.BringOutYourDead):
             self.lifecycle.set_vat(keeper.row, "faults", 0)  # so many deliveries went well since
         if isinstance(crank.delivery, deliveries.ReportEdges):
@@ -192,6 +190,8 @@ class Core:
             self.collector.has_more = True
         if isinstance(crank.item, CreateVat | UpgradeVat | PingVat):
             self._accomplish(crank.item, keeper.row)
+        if crank.item is not None:  # what the collector itself asks of a vat is no reason to ask again
+            self.collector.count_delivery(keeper.row)
         if leave is not None:
             self.lifecycle.terminate(keeper.row, "it exited", leave.data, failed=False)
         self._cranks.end()
@@ -346,7 +346,7 @@ class Core:
 
     def _create_crank(self, item: CreateVat) -> Crank:
         row = self.state.vats.get(item.vat)
-        if row is None or row.state != "new":
+        if row is None or row.state == "terminated":
             return self._refuse(item, TERMINATED)
         return self._restart_crank(row, item.cause, item)
 
@@ -357,7 +357,7 @@ class Core:
             self.state.queue.pop()
         self._disconnect(row)
         self.running.add(row.id)
-        self.collector.started(row.id, row.incarnation + 1)
+        self.collector.started(row, row.incarnation + 1)
         return self._start(row, item)
 
     def _start(self, row: VatRow, item: CreateVat | UpgradeVat | None) -> Crank:
@@ -447,16 +447,17 @@ class Core:
 
     def _accomplish(self, item: CreateVat | UpgradeVat | PingVat, row: VatRow) -> None:
         """The vat took the delivery: whoever asked for that is told."""
+        if isinstance(item, UpgradeVat):
+            self._cranks.upgraded.append((row.id, True))
+            self.running.add(row.id)
+            self.collector.started(row, row.incarnation)
+        if row.state == "suspended":
+            self.end(row.id, "it is suspended")  # it has shown that it starts
         match item:
             case CreateVat():
                 if item.result is not None:
                     self.facets.created(row, item.result)
             case UpgradeVat():
-                self._cranks.upgraded.append((row.id, True))
-                self.running.add(row.id)
-                self.collector.started(row.id, row.incarnation)
-                if row.state == "suspended":
-                    self.end(row.id, "it is suspended")
                 if item.result is not None:
                     number = write_body(row.incarnation)
                     self._promises.settle(self.state.promises[item.result], False, number)

@@ -59,17 +59,17 @@ class Collector:
         self.has_more = False
         """Whether the last work was only part of what is due: others may come first now."""
 
-    def started(self, vat: str, incarnation: int) -> None:
-        """A worker runs the vat now: what waited for that can be told."""
-        self._until_reap.pop(vat, None)
+    def started(self, row: VatRow, incarnation: int) -> None:
+        """A worker runs the vat now: what waited for that can be told. What it is given counts from now on."""
+        self._until_reap[row.id] = self._reap_when(row)
         if incarnation > 0:
-            self._audits[vat] = ""
-        if self._actions.wait_for(vat):
-            self._actions.activate(vat)
+            self._audits[row.id] = ""
+        if self._actions.wait_for(row.id):
+            self._actions.activate(row.id)
 
     def count_delivery(self, row: VatRow) -> None:
         """The vat took a delivery, which may be the one after which it is to be asked."""
-        left, until = self._until_reap.get(row.id) or self._reap_when(row)
+        left, until = self._until_reap[row.id]
         if left == 1 or row.next_import >= until:
             self._until_reap[row.id] = self._reap_when(row)
             self._reap.setdefault(row.id, False)

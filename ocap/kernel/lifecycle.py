@@ -204,15 +204,15 @@ class Lifecycle:
     # ---- suspension ---------------------------------------------------------------------------
 
     def suspend(self, row: VatRow, why: str) -> None:
-        """Hold back what is for a live vat; any other is left as it is."""
-        if row.state == "live":
+        """Hold back what is for a live vat. One that is new is created nevertheless, and then held."""
+        if row.state in ("new", "live"):
             self.set_vat(row, "state", "suspended")
             self.set_vat(row, "reason", why[:MAX_REASON])
 
     def resume(self, row: VatRow) -> None:
         """Let a suspended vat have what was parked, in order; any other is left as it is."""
         if row.state == "suspended":
-            self.set_vat(row, "state", "live")
+            self.set_vat(row, "state", "live" if row.is_created else "new")
             self.set_vat(row, "reason", None)
             self.set_vat(row, "faults", 0)
             self._state.queue.release(row.id)

@@ -99,6 +99,11 @@ class VatRow(Row):
     # Why it is suspended, for whoever looks after it.
     reason: str | None = None
 
+    @property
+    def is_created(self) -> bool:
+        """Whether it has, or had, an incarnation."""
+        return self.incarnation >= 0
+
 
 @define(eq=False)
 class SubclusterRow(Row):

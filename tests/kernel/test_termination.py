@@ -11,6 +11,7 @@ from ocap.kernel.lifecycle import CLEANUP_BUDGET, VatSpec
 from ocap.kernel.subclusters import LaunchSpec
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.errors import VatTerminatedError
+from ocap.protocol.refs import HOST, KERNEL
 from tests.kernel.puppet import World, data, messages, rejection, resolve, send, told
 
 
@@ -202,3 +203,42 @@ def test_parameters_are_held_while_the_vat_lives(world: World) -> None:
     world.core.between_cranks(lambda: world.core.subclusters.terminate(row))
     world.run()
     assert before == world.core.state.objects[kref].reachable
+
+
+class TestSuspendedBeforeItIsCreated:
+    """Its creation is queued, and has its turn."""
+
+    @pytest.fixture
+    def world(self) -> World:
+        return World("ab")  # nothing has been stepped: both are new
+
+    def hold(self, world: World, name: str) -> None:
+        world.core.between_cranks(lambda: world.core.lifecycle.suspend(world.row(name), "for the test"))
+
+    def test_it_is_built_once_and_what_is_for_it_is_held(self, world: World) -> None:
+        self.hold(world, "a")
+        seen = world.run()
+        assert [("a", deliveries.StartVat), ("b", deliveries.StartVat)] == [
+            (name, type(delivery)) for name, delivery in seen
+        ]
+        row = world.row("a")
+        assert ("suspended", 0, True) == (row.state, row.incarnation, row.ended)
+        assert {"s1"} == set(world.core.subclusters.launching.values())
+        world.core.between_cranks(lambda: world.core.lifecycle.resume(row))
+        assert [("a", "bootstrap")] == messages(world.run())
+        assert ("live", 1, None) == (row.state, row.incarnation, row.reason)
+        assert {} == world.core.subclusters.launching
+
+    def test_resumed_before_its_turn_it_is_new_again(self, world: World) -> None:
+        self.hold(world, "b")
+        world.core.between_cranks(lambda: world.core.lifecycle.resume(world.row("b")))
+        assert "new" == world.row("b").state
+        world.run()
+        assert ("live", 0) == (world.row("b").state, world.row("b").incarnation)
+
+    def test_one_that_cannot_be_created_ends(self, world: World) -> None:
+        world.on("b", lambda _: syscalls.Outcome(fault="no"))
+        self.hold(world, "b")
+        world.run()
+        assert {} == world.core.subclusters.launching
+        assert {HOST, KERNEL} == set(world.backend.vats())

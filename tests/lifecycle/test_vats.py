@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from ocap import (
     ClusterConfig,
@@ -21,9 +22,9 @@ from ocap import (
     VatSuspendedError,
     VatTerminatedError,
 )
-from ocap.kernel.items import TerminateVat
+from ocap.kernel.items import CreateVat, TerminateVat
 from ocap.protocol.refs import VatId
-from tests.lifecycle.clusters import counters, edit, states, variant
+from tests.lifecycle.clusters import change, counters, edit, states, variant
 from tests.stores import rows_of
 
 
@@ -240,3 +241,69 @@ async def test_the_log_has_the_name_of_a_vat_that_is_gone_by_the_commit(path: Pa
             )
     assert ("fault", "doomed") in names
     assert {"doomed"} == {name for kind, name in names if kind in ("deliver", "fault", "error") and name != "host"}
+
+
+class TestBeforeItIsCreated:
+    """What is asked of a vat that is entered, and whose creation waits for its turn."""
+
+    async def added(self, kernel: Kernel, source: Path, *asked: str) -> list[str]:
+        """Add vat b to a subcluster, and have methods of `Kernel` called on it before it is created; those that return."""
+        made = await kernel.launch_subcluster(counters(source))
+        await kernel.idle()
+        core: Any = kernel._core
+        next_crank = core.next_crank
+        answers: list[str] = []
+
+        async def ask(method: str) -> None:
+            await getattr(kernel, method)("v2")
+            answers.append(method)
+
+        async with trio.open_nursery() as nursery:
+
+            def before() -> Any:
+                if not isinstance(core.state.queue.peek(), CreateVat):
+                    return next_crank()
+                core.next_crank = next_crank
+                assert {"v1": "live", "v2": "new"} == states(kernel)
+                for method in asked:
+                    nursery.start_soon(ask, method)
+                return None  # nothing to do, so the kernel takes what is asked
+
+            core.next_crank = before
+            done = await kernel.update_subcluster(made.id, change(made.config, "b"))
+            assert {"b": None} == done.added
+        return answers
+
+    async def test_suspended_it_is_created_and_then_held(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            assert ["suspend_vat"] == await self.added(kernel, source, "suspend_vat")
+            vat = kernel.get_vat("v2")
+            assert ("suspended", 0, "the host asked for it") == (vat.state, vat.incarnation, vat.reason)
+            answer = E(kernel.root("v2")).count()
+            await kernel.idle()
+            assert (False, 1) == (answer.is_settled, kernel.status()["workers"])
+        async with Kernel(path, durability="process") as kernel:
+            await kernel.idle()
+            assert {"v1": "live", "v2": "suspended"} == states(kernel)
+            await kernel.resume_vat("v2")
+            assert [2, 2] == await E(kernel.root("v2")).count()
+            assert 1 == kernel.get_vat("v2").incarnation
+
+    @pytest.mark.parametrize("method", ["restart_vat", "resume_vat"])
+    async def test_there_is_nothing_to_restart_or_resume(self, path: Path, source: Path, method: str) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            assert [method] == await self.added(kernel, source, method)
+            assert ("live", 0) == (kernel.get_vat("v2").state, kernel.get_vat("v2").incarnation)
+            assert [1, 1] == await E(kernel.root("v2")).count()
+
+    async def test_upgrade_and_ping_take_their_turn(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            asked = {"upgrade_vat", "ping_vat"}
+            assert asked == set(await self.added(kernel, source, *asked))
+            assert ("live", 1) == (kernel.get_vat("v2").state, kernel.get_vat("v2").incarnation)
+
+    async def test_terminated_it_ends_when_it_has_been_created(self, path: Path, source: Path) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            assert ["terminate_vat"] == await self.added(kernel, source, "terminate_vat")
+            await kernel.idle()
+            assert {"v1": "live"} == states(kernel)
