@@ -1,7 +1,7 @@
 """Values and text from vats, made fit to be shown: as JSON, and safe on a terminal.
 
-Nothing a vat says may move a cursor, forge a line or hide itself: control, format and bidirectional
-characters are written as escapes.
+Nothing a vat says may move a cursor, forge a line or hide itself: control, format and bidirectional characters,
+and whatever else would show nothing or something else than it is, are written as escapes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import unicodedata
 from datetime import datetime
 from decimal import Decimal
@@ -21,7 +22,17 @@ from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import DecodeError
 from ocap.protocol.marshal import Decoder
 
-_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
+_MARKS = frozenset({"Mn", "Me"})
+
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters, marks and a symbol that show nothing."""
+
+_SELECTORS = re.compile("[\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Variation selectors: marks that show nothing by themselves, and can carry hidden text."""
+
+MAX_MARKS = 4
+"""Marks upon one character that are shown: no language needs more, and more would cover other lines."""
 
 _PLAIN = frozenset({type(None), bool, int, str})
 """What JSON has too, and most members are."""
@@ -38,7 +49,22 @@ def safe_text(text: str) -> str:
     """`text` on one line, with everything but ordinary characters escaped."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if unicodedata.category(char) not in _UNSAFE else f"\\u{ord(char):04x}" for char in text)
+    parts, marks = [], 0
+    for char in text:
+        kind = unicodedata.category(char)
+        marks = marks + 1 if kind in _MARKS else 0
+        hides = kind in _UNSAFE and char != " "
+        parts.append(_escape(char) if hides or marks > MAX_MARKS or char in _BLANK or _SELECTORS.match(char) else char)
+    return "".join(parts)
+
+
+def safe_lines(text: str) -> str:
+    """The same, with the lines that `text` has."""
+    return "\n".join(map(safe_text, text.split("\n")))
+
+
+def _escape(char: str) -> str:
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 def to_json(value: Any) -> Any:

@@ -28,8 +28,6 @@ from ocap.store.marks import Marks
 from ocap.store.sqlite import open_read_only
 
 with extra("metrics"):
-    from hypercorn.config import Config
-    from hypercorn.trio import serve as serve_app
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
     from prometheus_client.metrics_core import (
@@ -40,6 +38,8 @@ with extra("metrics"):
         Metric,
     )
     from prometheus_client.registry import Collector
+
+    from ocap.http_server import Limits, serve_http
 
 _QUEUES = """
 SELECT
@@ -61,6 +61,13 @@ _OLDEST_PROMISES = """
 SELECT coalesce(decider, ''), min(CAST(substr(kref, 3) AS INTEGER)) FROM promises WHERE state = 'unresolved' GROUP BY 1
 """
 _VATS = "SELECT id, name, coalesce(subcluster, '') FROM vats WHERE id GLOB 'v*' AND state <> 'terminated'"
+
+
+MAX_CONNECTIONS = 16
+"""To the port at a time. They are served by the kernel's own process."""
+
+PAUSE = 0.05
+"""Seconds between two connections, of one request each: whoever asks without end has a small part of the kernel's time."""
 
 
 @frozen
@@ -236,27 +243,12 @@ async def serve(
     listener = listen(port, "metrics") if isinstance(port, int) else port
     bound = port_of(listener)
     hosts = {f"{name}:{bound}".encode() for name in ("127.0.0.1", "localhost")}
-    config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.loglevel = "ERROR"
-    config.h11_max_incomplete_size = 8192
-    config.keep_alive_timeout = 60
-    config.read_timeout = 10
-    config.graceful_timeout = 0
-    config.include_server_header = False
 
-    async def app(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
-        if scope["type"] == "http":
-            await _answer(kernel, hosts, scope, send)
-        elif scope["type"] == "lifespan":
-            await receive()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await send({"type": "lifespan.shutdown.complete"})
+    async def app(scope: Any, _: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        await _answer(kernel, hosts, scope, send)
 
-    async with trio.open_nursery() as nursery:
-        await nursery.start(serve_app, app, config)
-        task_status.started(f"http://127.0.0.1:{bound}/metrics")
+    task_status.started(f"http://127.0.0.1:{bound}/metrics")
+    await serve_http(app, listener, Limits(MAX_CONNECTIONS, is_private=False, pause=PAUSE))
 
 
 async def _answer(kernel: Kernel, hosts: set[bytes], scope: Any, send: Callable[[Any], Awaitable[None]]) -> None:
@@ -278,6 +270,7 @@ async def _answer(kernel: Kernel, hosts: set[bytes], scope: Any, send: Callable[
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
+        (b"connection", b"close"),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

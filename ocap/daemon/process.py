@@ -11,6 +11,7 @@ import faulthandler
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -27,6 +28,7 @@ from ocap.config import ClusterConfig
 from ocap.daemon.beside import Beside, Wanted, open_beside
 from ocap.daemon.commands import Commands
 from ocap.daemon.place import info_path
+from ocap.daemon.private import keep_private
 from ocap.daemon.server import open_control
 from ocap.daemon.tap import Tap
 from ocap.host.kernel import Kernel
@@ -36,6 +38,7 @@ from ocap.log import event_line
 from ocap.log.writing import LogFile, parse_retention
 from ocap.protocol.errors import ConfigError, LaunchError, OcapError
 from ocap.services.cluster_file import ClusterFile, load_cluster_file
+from ocap.store.owner import stranger
 
 logger = logging.getLogger("ocap.daemon")
 
@@ -83,6 +86,7 @@ def run_daemon(options: Options, report: Report) -> int:
     Raises:
         OcapError: it could not start; nothing was changed.
     """
+    keep_private()
     file = ClusterFile() if options.cluster is None else load_cluster_file(Path(options.cluster))
     retention = parse_retention(options.keep_size, options.keep_days)
     with ExitStack() as stack:
@@ -227,6 +231,8 @@ class _Line(logging.Formatter):
 
 def _open_log(path: Path) -> None:
     """Send what is logged, and whatever else this process says, to a file of its own."""
+    if (reason := stranger(path)) is not None:
+        raise ConfigError("--daemon-log", f"{path}: {reason}")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
         unfinished = _was_cut_short(path)
@@ -246,7 +252,9 @@ def _was_cut_short(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LOG_SIZE))
         text = file.read().decode(errors="replace")
-    return text.rfind(STARTED) > text.rfind(ENDED)
+    # By their whole beginning: vats are quoted elsewhere in a line, or in one that is set in.
+    words = re.findall(rf"^[-\d]+ [\d:,]+ [A-Z]+ {re.escape(logger.name)}: ({STARTED}|{ENDED})", text, re.MULTILINE)
+    return words[-1:] == [STARTED]
 
 
 def note_end(log: Path, text: str) -> None:

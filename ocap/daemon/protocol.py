@@ -186,6 +186,9 @@ def read_reply(line: bytes) -> Reply:
 
 def _object(line: bytes) -> Any:
     try:
-        return json.loads(line)
+        value = json.loads(line)
+        if rb"\u" in line:
+            json.dumps(value, ensure_ascii=False).encode()  # half a character, which JSON can say, is no text
     except (ValueError, RecursionError) as error:
         raise ControlError(f"not JSON: {error}") from None
+    return value

@@ -21,6 +21,7 @@ from ocap.daemon.place import NotRunningError, info_path
 from ocap.daemon.process import Options, note_end
 from ocap.daemon.protocol import RequestFailedError
 from ocap.protocol.errors import OcapError
+from ocap.store.owner import stranger
 
 START_SECONDS = 60.0
 """How long `ocap start` waits for launches; the daemon goes on with them after that."""
@@ -48,6 +49,8 @@ def start(options: Options) -> Iterator[tuple[str, Any]]:
     Raises:
         StartError: it did not start.
     """
+    if (reason := stranger(Path(options.log))) is not None:
+        raise StartError(f"{options.log}: {reason}")
     try:
         log = os.open(options.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     except OSError as error:

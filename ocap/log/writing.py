@@ -21,6 +21,7 @@ from attrs import frozen
 from ocap.log.entry import from_json_line
 from ocap.log.reading import parts_of
 from ocap.protocol.errors import ConfigError
+from ocap.store.owner import stranger
 
 PARTS = 8
 """Into how many parts what is kept is cut, at least: so much of it, one in eight, goes at once."""
@@ -75,6 +76,8 @@ class LogFile:
         self._retention = retention or Retention()
         self._rotates = self._retention != Retention()
         self._now = now
+        if (reason := stranger(path)) is not None:
+            raise ConfigError("--log-json", f"{path}: {reason}")
         try:
             self._open()
         except OSError as error:

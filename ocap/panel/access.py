@@ -17,19 +17,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from hmac import compare_digest
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import trio
 from attrs import field, frozen
+from starlette.requests import cookie_parser
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-COOKIE = "ocap-session"
 
 MAX_BODY = 1_048_576
 """Bytes of a request's body, as much as the control socket takes."""
@@ -55,6 +53,11 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+
+
+def cookie_name(port: int) -> str:
+    """Browsers send cookies to every port of a host: each panel needs a name of its own."""
+    return f"ocap-session-{port}"
 
 
 def new_secret() -> str:
@@ -119,27 +122,20 @@ class Wall:
     ) -> None:
         self._app = app
         self._keeper = keeper
+        self._cookie = cookie_name(port)
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         self._open = frozenset(open_paths)
         self._login_path = login_path
         self._login_page = login_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: status 403
-        elif scope["type"] == "http":
-            await self._http(scope, receive, _Sealed(send))
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        send = _Sealed(send)
         headers = _Headers(scope["headers"])
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             await _say(send, *refusal)
             return
-        session = self._keeper.session(_cookie(headers))
+        session = self._keeper.session(_cookie(headers, self._cookie))
         is_post = scope["method"] == "POST"
         if is_post:
             if scope["path"] != self._login_path:
@@ -163,8 +159,6 @@ class Wall:
         host = headers.one("host")
         if host not in self._hosts:
             return 421, "this is a panel on the loopback: use the link it printed"
-        if scope["http_version"] not in ("1.0", "1.1"):
-            return 505, "HTTP/1.1 only"
         if headers.count("transfer-encoding") and headers.count("content-length"):
             return 400, "two lengths of one body"
         if scope["method"] not in ("GET", "HEAD", "POST"):
@@ -199,12 +193,8 @@ class _Headers:
         return found[0] if len(found) == 1 else None
 
 
-def _cookie(headers: _Headers) -> str:
-    try:
-        morsel = SimpleCookie(headers.one("cookie") or "").get(COOKIE)
-    except CookieError:
-        return ""
-    return "" if morsel is None else morsel.value
+def _cookie(headers: _Headers, name: str) -> str:
+    return cookie_parser(headers.one("cookie") or "").get(name, "")
 
 
 async def _body(headers: _Headers, receive: Receive) -> bytes | str:

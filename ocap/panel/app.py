@@ -19,14 +19,14 @@ from starlette.routing import Route
 
 from ocap.daemon.client import Client
 from ocap.daemon.protocol import RequestFailedError
-from ocap.legible import as_text, safe_text
+from ocap.legible import as_text, safe_lines, safe_text
 from ocap.log import Entry, to_line
 from ocap.log.chain import NoSuchCrankError, chain_to
 from ocap.log.selection import Selection
 from ocap.log.svg import to_svg
 from ocap.log.traffic import Traffic, traffic_of
-from ocap.panel.access import COOKIE, Doorkeeper, Wall
-from ocap.panel.actions import Actions, FormError
+from ocap.panel.access import Doorkeeper, Wall, cookie_name
+from ocap.panel.actions import Actions, FormError, Said
 from ocap.panel.drawing import graph, plot
 from ocap.panel.live import Live, Shown
 from ocap.panel.reading import HIDDEN, PAGE, NothingThereError, Reader
@@ -102,6 +102,7 @@ class Panel:
     def app(self, keeper: Doorkeeper, port: int) -> Wall:
         """The whole, behind its wall."""
         self._keeper = keeper
+        self._cookie = cookie_name(port)
         routes = [
             Route("/", self._page(self._overview)),
             Route("/subclusters", self._page(self._subclusters)),
@@ -421,13 +422,13 @@ class Panel:
         if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
             return JSONResponse({"error": "a form is a JSON object of texts"}, 400)
         try:
-            return JSONResponse(await self._actions.do(request.path_params["action"], fields))
+            return JSONResponse(_safe(await self._actions.do(request.path_params["action"], fields)))
         except RequestFailedError as error:
-            return JSONResponse({"error": f"{error.message}"}, 409)
+            return JSONResponse(_safe({"error": error.message}), 409)
         except FormError as error:
-            return JSONResponse({"error": str(error)}, 400)
+            return JSONResponse(_safe({"error": str(error)}), 400)
         except OcapError as error:
-            return JSONResponse({"error": str(error)}, 503)
+            return JSONResponse(_safe({"error": str(error)}), 503)
 
     async def _login(self, request: Request) -> Response:
         try:
@@ -438,14 +439,21 @@ class Panel:
         if session is None:
             return JSONResponse({"error": "this link was used already, or is none: take the latest one"}, 401)
         answer = JSONResponse({"to": "/"})
-        answer.set_cookie(COOKIE, session.cookie, path="/", httponly=True, samesite="strict")
+        answer.set_cookie(self._cookie, session.cookie, path="/", httponly=True, samesite="strict")
         return answer
 
     async def _logout(self, request: Request) -> Response:
         self._keeper.logout(request.scope["state"]["session"])
         answer = JSONResponse({"to": "/"})
-        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        answer.delete_cookie(self._cookie, path="/", httponly=True, samesite="strict")
         return answer
+
+
+def _safe(said: Said) -> Said:
+    """What is shown of an answer, inert: it may quote a vat. The answer itself is for programs."""
+    shown = {key: safe_lines(value) for key, value in said.items() if isinstance(value, str)}
+    detail = {"detail": [safe_lines(line) for line in said["detail"]]} if "detail" in said else {}
+    return {**said, **shown, **detail}
 
 
 def _visible(text: str) -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 
 from ocap.daemon.client import Client, find_socket
+from ocap.daemon.private import keep_private
+from ocap.http_server import Limits, serve_http
 from ocap.loopback import listen, port_of
 from ocap.panel.access import Doorkeeper
 from ocap.panel.app import Panel
@@ -25,14 +25,11 @@ from ocap.panel.live import Live
 from ocap.panel.reading import Reader
 from ocap.protocol.errors import OcapError
 
-MAX_HEADERS = 16_384
-"""Bytes of a request's headers."""
-
-IDLE_SECONDS = 15.0
-"""For which a connection may stay without a request, or in the middle of one's headers."""
+MAX_CONNECTIONS = 128
+"""At a time. A browser has six, and one for each page that is open."""
 
 MAX_FILES = 256
-"""Open files of the process, and so of connections."""
+"""Open files of the process: for each connection one, the rest is for its own work."""
 
 
 async def serve_panel(database: Path | None, port: int | socket.socket, announce: Callable[[str], None]) -> None:
@@ -64,23 +61,9 @@ async def serve_panel(database: Path | None, port: int | socket.socket, announce
         app = Panel(reader, live, about, connect).app(keeper, bound)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(live.run)
-            await serve(app, _config(listener), mode="asgi")  # type: ignore[arg-type]  # its own types for the same thing
-            nursery.cancel_scope.cancel()
+            await serve_http(app, listener, Limits(MAX_CONNECTIONS, is_private=True))
     finally:
         reader.close()
-
-
-def _config(listener: socket.socket) -> Config:
-    config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.loglevel = "ERROR"
-    config.accesslog = None  # requests are nobody's business
-    config.h11_max_incomplete_size = MAX_HEADERS
-    config.keep_alive_timeout = IDLE_SECONDS
-    config.graceful_timeout = 0
-    config.include_server_header = False
-    config.alpn_protocols = ["http/1.1"]
-    return config
 
 
 def run_panel(
@@ -91,8 +74,7 @@ def run_panel(
 ) -> None:
     """Be the panel's process, until SIGINT or SIGTERM, or until `until` returns. Raises as `serve_panel`."""
     logging.getLogger("trio.serve_listeners").setLevel(logging.CRITICAL)  # which complains of each that must wait
-    # Secrets of this process are not to be found in a core file; and so many connections are enough.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    keep_private()
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(MAX_FILES, files) if files >= 0 else MAX_FILES, files))
 

@@ -11,6 +11,7 @@ Invariants:
    process; `none` survives nothing, and is for tests.
 3. One kernel at a time: an exclusive lock on a file beside the database, held while it is open.
    SQLite's own locks would come and go with transactions.
+4. The files are their user's alone when they are made, and are not those that another user has laid there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -30,6 +31,7 @@ from ocap.kernel.items import Item
 from ocap.kernel.rows import ClistRow
 from ocap.protocol.errors import NotOurStoreError, StoreError, StoreFailedError, StoreInUseError, StoreVersionError
 from ocap.store.marks import CLOCK, Marker
+from ocap.store.owner import stranger
 from ocap.store.rowmap import MAPPINGS, clist_row, split, to_item
 from ocap.store.schema import APPLICATION_ID, MIGRATIONS, TABLES, VERSION
 
@@ -88,6 +90,7 @@ class SqliteBackend:
         self._lock: IO[bytes] | None = None
         self._given: dict[str, int] = {}
         if self.path is not None:
+            _check_owners(self.path)
             self._lock = _lock(self.path)
         try:
             self._db = self._open(durability)
@@ -99,6 +102,8 @@ class SqliteBackend:
 
     def _open(self, durability: Durability) -> apsw.Connection:
         name = ":memory:" if self.path is None else str(self.path)
+        if self.path is not None:
+            _make(self.path)
         with _mapped(name):
             db = apsw.Connection(name)
             db.set_busy_timeout(5000)
@@ -288,10 +293,33 @@ class SqliteBackend:
             return self._db.execute(query, values).fetchall()
 
 
+_LOCK = ".lock"
+_PARTS = ("", "-wal", "-shm", "-journal", _LOCK)
+"""What is added to a database's name for the files it consists of."""
+
+
+def _check_owners(path: Path) -> None:
+    for part in _PARTS:
+        name = path.with_name(path.name + part)
+        if (reason := stranger(name)) is not None:
+            raise StoreError(f"{name}: {reason}")
+
+
+def _make(path: Path) -> None:
+    """Make a file closed to other users, if there is none: SQLite gives those beside it the same mode."""
+    with suppress(OSError):  # it is there, or SQLite says why it cannot be
+        # Never opened if it is there: to close it again would let go of the locks of who has it open.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
+
+
 def _lock(path: Path) -> IO[bytes]:
-    name = path.with_name(path.name + ".lock")
+    name = path.with_name(path.name + _LOCK)
     try:
-        lock = name.open("ab")  # held until the store is closed
+        lock = open(name, "ab", opener=_private)  # noqa: SIM115 - held until the store is closed
     except OSError as error:
         raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from error
     try:

@@ -13,8 +13,9 @@ import pytest
 import trio
 from markupsafe import escape
 
+from ocap import http_server
 from ocap.legible import safe_text
-from ocap.panel import access, serving
+from ocap.panel import access
 from tests.daemon.serving import toml, until
 from tests.panel.visiting import Visit, visiting
 
@@ -146,9 +147,9 @@ async def test_http_2_is_not_spoken(db: Path) -> None:
 
 async def test_pages_need_the_session(db: Path) -> None:
     async with visiting(db) as visit, httpx.AsyncClient(base_url=visit.base) as stranger:
-        cookie = visit.client.cookies[access.COOKIE]
+        cookie = visit.client.cookies[visit.cookie_name]
         wrong = ["", cookie[:-1], cookie + "x", cookie.swapcase(), visit.token, '"', "a=b;" * 500]
-        queries = [f"?token={visit.token}", f"?{access.COOKIE}={cookie}", f"?code={visit.code}"]
+        queries = [f"?token={visit.token}", f"?{visit.cookie_name}={cookie}", f"?code={visit.code}"]
         for path in GUARDED:
             assert 200 == (await visit.client.get(path)).status_code
             for query in ("", *queries):
@@ -156,7 +157,7 @@ async def test_pages_need_the_session(db: Path) -> None:
                 assert 401 == answer.status_code
                 assert visit.token not in answer.text
         for value in wrong:
-            assert 401 == (await stranger.get("/", headers={"cookie": f"{access.COOKIE}={value}"})).status_code
+            assert 401 == (await stranger.get("/", headers={"cookie": f"{visit.cookie_name}={value}"})).status_code
 
 
 async def test_change_needs_the_token_of_its_own_session(db: Path) -> None:
@@ -164,7 +165,7 @@ async def test_change_needs_the_token_of_its_own_session(db: Path) -> None:
         second = Visit(visit.served, visit.links, other)
         await second.login()
         assert visit.token != second.token
-        cookie = visit.client.cookies[access.COOKIE]
+        cookie = visit.client.cookies[visit.cookie_name]
         for token in ("", visit.token[:-1], visit.token + "x", visit.token.swapcase(), second.token, cookie):
             headers = visit.headers | {"x-ocap-token": token}
             for path in ("/do/terminate", "/do/nope", "/events", "/logout"):
@@ -224,7 +225,7 @@ def test_secrets_have_256_bits_and_are_not_shown() -> None:
 async def test_secrets_are_in_no_file_nor_in_sight_of_others(db: Path) -> None:
     async with visiting(db) as visit:
         await visit.do("send", target="a", method="echo", args='["x"]')
-        secrets = [visit.token, visit.client.cookies[access.COOKIE], visit.code]
+        secrets = [visit.token, visit.client.cookies[visit.cookie_name], visit.code]
         seen = [path.read_bytes() for path in db.parent.iterdir() if path.is_file()]
         seen += [Path(f"/proc/{os.getpid()}/{name}").read_bytes() for name in ("cmdline", "environ")]
         for page in PAGES:
@@ -369,7 +370,7 @@ async def test_large_body_is_refused_at_once(db: Path) -> None:
 
 
 async def test_slow_clients_are_let_go(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(http_server, "IDLE_SECONDS", 0.5)
     monkeypatch.setattr(access, "BODY_SECONDS", 0.5)
     async with visiting(db) as visit:
         head = f"POST /do/check HTTP/1.1\r\nHost: 127.0.0.1:{visit.port}\r\nOrigin: {visit.base}\r\nCookie: {visit.cookie()}\r\nX-Ocap-Token: {visit.token}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{"

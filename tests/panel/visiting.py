@@ -12,6 +12,7 @@ import httpx
 import trio
 from attrs import define
 
+from ocap.panel.access import cookie_name
 from ocap.panel.serving import serve_panel
 from tests.daemon.serving import Served, serving, toml, until
 
@@ -37,6 +38,10 @@ class Visit:
     @property
     def port(self) -> int:
         return int(self.base.rpartition(":")[2])
+
+    @property
+    def cookie_name(self) -> str:
+        return cookie_name(self.port)
 
     @property
     def code(self) -> str:
