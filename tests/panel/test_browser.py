@@ -244,7 +244,7 @@ def test_works_by_keyboard_alone(browser: Browser) -> None:
     browser.until_shown("Subclusters", "h1")
     vat = listed()["first"]["vats"][0]["id"]
     browser.go(f"/vats/{vat}/suspend")
-    assert "Suspend" == browser.driver.switch_to.active_element.text  # what the page is for is one key away
+    browser.until(lambda: browser.driver.switch_to.active_element.text == "Suspend")  # what it is for is one key away
     browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
     browser.until_shown("Suspended", ".said.done")
     assert "suspended" == listed()["first"]["vats"][0]["state"]
