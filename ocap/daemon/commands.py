@@ -32,6 +32,7 @@ from ocap.protocol.errors import (
     VatNotFoundError,
 )
 from ocap.protocol.refs import is_promise_kref, is_well_formed_kref
+from ocap.ring.tally import SECONDS
 
 HELD = 1_000
 """References from answers that are kept for whoever got them over the socket; older ones are let go."""
@@ -115,8 +116,9 @@ class Commands:
         return {**self._about, **self._beside.addresses, **kernel.status(), **kernel.stats(), **counts, **dead}
 
     async def stats(self) -> Json:
-        """Counters alone, which cost nothing to tell."""
-        return {**self._kernel.status(), **self._kernel.stats()}
+        """Counters alone, which cost nothing to tell; how long cranks took by class: up to so many seconds, how many."""
+        took = {"bounds": SECONDS, "counts": self._kernel.latencies().counts}
+        return {**self._kernel.status(), **self._kernel.stats(), "crank_seconds": took}
 
     async def panel_link(self) -> Json:
         """A link that lets one browser into the panel that runs beside the kernel, once; null if none does."""

@@ -35,7 +35,7 @@ from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
 from ocap.ring.heap import Heap
 from ocap.ring.scheduler import Scheduler
 from ocap.ring.supervisor import TaskSupervisor
-from ocap.ring.tally import Tally
+from ocap.ring.tally import Histogram, Tally
 from ocap.ring.workers import Workers
 from ocap.store.sqlite import Durability, SqliteBackend
 from ocap.verify import Problem, verify, verify_connection
@@ -577,13 +577,17 @@ class Kernel:
             "last_crank": self._core.state.counter("crank") - 1,
         }
 
+    def latencies(self) -> Histogram:
+        """How long the cranks of vats took since the kernel was opened. It goes on counting."""
+        return self._scheduler.took
+
     def tally(self) -> Tally:
         """Counts and durations of what happens, by vat; the first call begins them.
 
         It is filled as the kernel works. `ocap.metrics` makes metrics of it.
         """
         if self._scheduler.tally is None:
-            self._scheduler.tally = Tally()
+            self._scheduler.tally = Tally(cranks=self._scheduler.took)
         return self._scheduler.tally
 
     def verify(self) -> list[Problem]:

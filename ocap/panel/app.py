@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from importlib.resources import files
-from itertools import pairwise
 from typing import Any
 
 import tomli_w
@@ -29,6 +28,7 @@ from ocap.panel.access import Doorkeeper, Wall, cookie_name
 from ocap.panel.actions import Actions, FormError, Said
 from ocap.panel.drawing import graph, plot
 from ocap.panel.live import Live, Shown
+from ocap.panel.rates import latency, rate
 from ocap.panel.reading import HIDDEN, PAGE, NothingThereError, Reader
 from ocap.protocol.errors import OcapError
 from ocap.protocol.refs import KERNEL
@@ -157,7 +157,6 @@ class Panel:
     # ---- pages ----------------------------------------------------------------------------------
 
     async def _overview(self, request: Request) -> Response:
-        self._live.glance()
         with self._reader.snapshot():
             vats, subclusters = self._reader.vats(), self._reader.subclusters()
             unsettled, stored = self._reader.unsettled(), self._reader.stored()
@@ -170,26 +169,23 @@ class Panel:
 
     def _plots(self) -> list[tuple[str, Markup]]:
         samples = list(self._live.samples)
-        pairs = list(pairwise(samples))
-        rates = [(new.at, (new.cranks - old.cranks) / max(new.at - old.at, 0.001)) for old, new in pairs]
-        rates = [(at, max(0.0, rate)) for at, rate in rates]
-        commits = [(new.at, max(0.0, (new.commits - old.commits) / max(new.at - old.at, 0.001))) for old, new in pairs]
-        queue = [(it.at, float(it.queue)) for it in samples]
+        rates = {"": rate(samples, lambda it: it.cranks)}
+        commits = {"": rate(samples, lambda it: it.commits)}
+        queue = {"": [(it.at, float(it.queue)) for it in samples]}
+        took = {
+            name: [(at, seconds * 1000) for at, seconds in latency(samples, part)]
+            for name, part in (("median", 0.5), ("99 %", 0.99))
+        }
+        now = trio.current_time()
         return [
-            ("Cranks a second", plot(rates, "a second", "Cranks a second", now=trio.current_time(), span=SPAN)),
-            ("Commits a second", plot(commits, "a second", "Commits a second", now=trio.current_time(), span=SPAN)),
-            ("Run queue", plot(queue, "items", "Items in the run queue", now=trio.current_time(), span=SPAN)),
-            ("Milliseconds a crank", self._latencies()),
+            ("Cranks a second", plot(rates, "a second", "Cranks a second", now=now, span=SPAN)),
+            ("Commits a second", plot(commits, "a second", "Commits a second", now=now, span=SPAN)),
+            ("Run queue", plot(queue, "items", "Items in the run queue", now=now, span=SPAN)),
+            (
+                "Milliseconds a crank: median, and dashed what 99 % do not exceed",
+                plot(took, "ms", "Time of a crank", now=now, span=SPAN),
+            ),
         ]
-
-    def _latencies(self) -> Markup:
-        """The median of each second, of the cranks that were looked at."""
-        seconds: dict[int, list[float]] = {}
-        for it in self._live.ring:
-            if it.entry is not None and it.entry.took is not None and it.entry.kind == "deliver":
-                seconds.setdefault(int(it.at), []).append(it.entry.took * 1000)
-        points = [(float(at), sorted(values)[len(values) // 2]) for at, values in sorted(seconds.items())]
-        return plot(points, "ms", "Median time of a crank, of a sample", now=trio.current_time(), span=SPAN)
 
     async def _subclusters(self, request: Request) -> Response:
         with self._reader.snapshot():

@@ -25,19 +25,22 @@ MAX_NODES = 40
 """Vats of one graph: with more, lines hide each other."""
 
 
-def plot(points: Sequence[tuple[float, float]], unit: str, label: str, *, now: float, span: float) -> Markup:
-    """A line over time.
+def plot(
+    lines: Mapping[str, Sequence[tuple[float, float]]], unit: str, label: str, *, now: float, span: float
+) -> Markup:
+    """Numbers over time: one line, or several by name, the first of them drawn through and the others dashed.
 
     Args:
-        points: seconds, growing, and values.
+        lines: of each the points: seconds, growing, and values.
         unit: of the values.
-        label: what it shows, for those who hear the page.
+        label: what is shown, for those who hear the page.
         now: the time at the right.
         span: seconds from left to right.
     """
     svg = _svg(WIDTH, HEIGHT, "plot", label)
     top, bottom, left, right = 12, HEIGHT - 18, 44, WIDTH - 6
-    high = _nice(max((value for _, value in points), default=0))
+    seen = {name: [(at, value) for at, value in points if now - at <= span] for name, points in lines.items()}
+    high = _nice(max((value for points in seen.values() for _, value in points), default=0))
     for part in (0, 0.5, 1):
         y = bottom - (bottom - top) * part
         SubElement(
@@ -46,26 +49,27 @@ def plot(points: Sequence[tuple[float, float]], unit: str, label: str, *, now: f
         _text(svg, left - 6, y + 4, _short(high * part), "axis", "end")
     _text(svg, left, HEIGHT - 4, f"{_short(span)} s ago", "axis", "start")
     _text(svg, right, HEIGHT - 4, "now", "axis", "end")
-    places = [
-        (right - (now - at) / span * (right - left), bottom - value / high * (bottom - top))
-        for at, value in points
-        if now - at <= span
-    ]
-    if places:
+    for number, points in enumerate(seen.values()):
+        places = [
+            (right - (now - at) / span * (right - left), bottom - value / high * (bottom - top)) for at, value in points
+        ]
         for piece in _unbroken(places, MAX_GAP / span * (right - left)):
             line = " ".join(f"{x:.1f},{y:.1f}" for x, y in piece)
-            ground = f"{piece[0][0]:.1f},{bottom} {line} {piece[-1][0]:.1f},{bottom}"
-            SubElement(svg, "polygon", {"points": ground, "class": "area"})
-            SubElement(svg, "polyline", {"points": line, "class": "line"})
-        SubElement(svg, "title").text = f"{label}: {_short(points[-1][1])} {unit}"
+            if number == 0:
+                ground = f"{piece[0][0]:.1f},{bottom} {line} {piece[-1][0]:.1f},{bottom}"
+                SubElement(svg, "polygon", {"points": ground, "class": "area"})
+            SubElement(svg, "polyline", {"points": line, "class": "line" if number == 0 else "line other"})
+    latest = [f"{name} {_short(points[-1][1])} {unit}".strip() for name, points in seen.items() if points]
+    if latest:
+        SubElement(svg, "title").text = f"{label}: {', '.join(latest)}"
     return Markup(tostring(svg, encoding="unicode"))  # noqa: S704 - made by ElementTree, which escapes
 
 
 def _unbroken(places: Sequence[tuple[float, float]], gap: float) -> list[list[tuple[float, float]]]:
     """The parts of a line between which nothing is known."""
-    parts: list[list[tuple[float, float]]] = [[]]
+    parts: list[list[tuple[float, float]]] = []
     for place in places:
-        if parts[-1] and place[0] - parts[-1][-1][0] > gap:
+        if not parts or place[0] - parts[-1][-1][0] > gap:
             parts.append([])
         parts[-1].append(place)
     return parts

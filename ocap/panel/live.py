@@ -19,6 +19,7 @@ from ocap.daemon.client import Client
 from ocap.daemon.place import NotRunningError, SocketError
 from ocap.daemon.protocol import ControlError, RequestFailedError
 from ocap.log import Entry
+from ocap.panel.rates import Sample, sample_of
 from ocap.panel.reading import Reader
 
 POLL = 0.5
@@ -39,17 +40,6 @@ LINGER = 60.0
 FIELDS = ("crank", "cause", "kind", "vat", "name", "op", "kernel", "vatside", "text", "time", "took")
 
 _AWAY = (NotRunningError, SocketError, ControlError, RequestFailedError, OSError)
-
-
-@frozen
-class Sample:
-    """Counters at one moment, by the monotonic clock."""
-
-    at: float
-    cranks: int
-    commits: int
-    queue: int
-    unanswered: int
 
 
 @frozen
@@ -115,7 +105,7 @@ class Live:
                     while True:
                         found = await client.call("stats")
                         self._set_away(is_away=False)
-                        self.samples.append(_sample(found))
+                        self.samples.append(sample_of(trio.current_time(), found))
                         await trio.sleep(SAMPLE)
             except _AWAY:
                 self._set_away(is_away=True)
@@ -187,7 +177,3 @@ class Live:
                 break
             found.append(it)
         return found[::-1]
-
-
-def _sample(found: dict[str, Any]) -> Sample:
-    return Sample(trio.current_time(), found["cranks"], found["commits"], found["run_queue"], found["unanswered"])

@@ -18,10 +18,11 @@ from collections.abc import Callable
 import trio
 
 from ocap.kernel.core import Core
+from ocap.kernel.crank import Crank
 from ocap.kernel.effects import Effect
 from ocap.protocol.errors import CriticalVatError
 from ocap.ring.heap import QUIET, Heap
-from ocap.ring.tally import Tally
+from ocap.ring.tally import Histogram, Tally
 from ocap.ring.workers import Workers
 
 GROUP_CRANKS = 256
@@ -55,6 +56,8 @@ class Scheduler:
         self.finished = trio.Event()
         self.cranks = 0
         self.commits = 0
+        self.took = Histogram()
+        """How long the cranks of vats took, from the choice of the work to its being applied."""
         self.tally: Tally | None = None
         """What is counted, once somebody asks for it."""
         self.spans: dict[int, tuple[float, float]] = {}
@@ -92,7 +95,7 @@ class Scheduler:
         try:
             while not self._stopping:
                 self._take_input()
-                began = trio.current_time() if core.traced or self.tally else 0.0
+                began = trio.current_time()
                 crank = core.next_crank()
                 while core.stopped:  # by the last crank, by input, or by this one
                     workers.stop(core.stopped.pop())
@@ -104,7 +107,7 @@ class Scheduler:
                     outcome = await workers.deliver(crank.vat, crank.delivery, beside=crank.is_upgrade)
                     core.finish(crank, outcome)
                     if self.tally is not None:
-                        self.tally.crank(crank.vat, crank.delivery, outcome, trio.current_time() - began)
+                        self.tally.crank(crank.vat, crank.delivery, outcome)
                     while core.upgraded:
                         workers.conclude(*core.upgraded.pop())
                     if core.panic is not None:
@@ -112,7 +115,7 @@ class Scheduler:
                         raise CriticalVatError(core.panic)
                 elif self.cranks % BREATHE == 0:
                     await trio.lowlevel.checkpoint()
-                self._count(crank.number, began)
+                self._count(crank, began)
             self._take_input()
             self._commit()
         except trio.Cancelled:
@@ -134,11 +137,13 @@ class Scheduler:
         while self._inbox:
             self._inbox.popleft()()
 
-    def _count(self, crank: int, began: float) -> None:
+    def _count(self, crank: Crank, began: float) -> None:
         self.cranks += 1
         now = trio.current_time()
+        if crank.vat is not None:
+            self.took.add(now - began)
         if self._core.traced:
-            self.spans[crank] = (began, now)
+            self.spans[crank.number] = (began, now)
         if self._uncommitted == 0:
             self._deadline = now + GROUP_SECONDS
         self._uncommitted += 1

@@ -1,4 +1,4 @@
-"""Counts of what a kernel does, for whoever measures it. Kept only once somebody asks.
+"""Counts of what a kernel does, for whoever measures it. Those by vat are kept only once somebody asks.
 
 The scheduler fills it between cranks; reading it changes nothing. How long things wait, the store knows.
 """
@@ -38,7 +38,7 @@ class Tally:
         deliveries: how many, by vat and type; the host's notifications are not among them.
         syscalls: how many were asked for, by vat and type.
         events: how many, by vat and kind: log, error, fault, terminate.
-        cranks: how long those with a vat took, from the choice of the work to its being applied.
+        cranks: how long those with a vat took, since the kernel was opened.
         commits: how long they took.
     """
 
@@ -48,8 +48,7 @@ class Tally:
     cranks: Histogram = field(factory=Histogram)
     commits: Histogram = field(factory=Histogram)
 
-    def crank(self, vat: VatId, delivery: Delivery, outcome: Outcome, seconds: float) -> None:
+    def crank(self, vat: VatId, delivery: Delivery, outcome: Outcome) -> None:
         self.deliveries[vat, type(delivery)] += 1
         for call in outcome.syscalls:
             self.syscalls[vat, type(call)] += 1
-        self.cranks.add(seconds)

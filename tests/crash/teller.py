@@ -23,6 +23,7 @@ import apsw
 import trio
 
 from ocap import E, Kernel, StoreError, load_toml
+from ocap.kernel.crank import Crank
 from ocap.ring import scheduler
 from ocap.store.sqlite import SqliteBackend
 from tests.store.faulty import faulty
@@ -85,7 +86,7 @@ def die_at_crank(number: int) -> None:
     count = scheduler.Scheduler._count
     countdown = itertools.count(number, -1)
 
-    def dying(self: scheduler.Scheduler, crank: int, began: float) -> None:
+    def dying(self: scheduler.Scheduler, crank: Crank, began: float) -> None:
         if next(countdown) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         count(self, crank, began)

@@ -171,7 +171,8 @@ async def test_stream_tells_of_changes_and_of_traffic(db: Path) -> None:
 
 def test_pictures_are_well_formed_whatever_they_show() -> None:
     for points in ([], [(0.0, 0.0)], [(0.0, 1.0), (5.0, 1e9), (6.0, 3.0)], [(-500.0, 1.0)]):
-        fromstring(plot(points, "a second", "<label> & more", now=6.0, span=10))
+        for lines in ({"": points}, {"median": points, "99 % <": points[:1]}):
+            fromstring(plot(lines, "a second", "<label> & more", now=6.0, span=10))
     names = {f"v{number}": "<b>\u202e" for number in range(60)}
     edges = [Edge("v1", "v2", 3), Edge("v2", "v1", 1), Edge("v3", "v3", 1), Edge("host", "v1", 1)]
     for shown in ({}, {"v1": "a"}, names):
