@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ocap.kernel.items import Send
+from ocap.kernel.rows import PromiseRow
 from ocap.kernel.state import State
 from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import BacklogError
@@ -44,6 +45,35 @@ class Backlog:
         queue = self._state.queue
         return queue.waiting_at(place) >= MAX_ITEMS or queue.weight_at(place) >= MAX_BYTES
 
+    def is_full_before(self, target: str) -> bool:
+        """Whether what waits where a message to `target` will have to, and all that may be on its way there, is enough."""
+        place = self._place_of(target)
+        if place is None:
+            return False
+        queue = self._state.queue
+        return queue.waiting_at(place) + len(queue) >= MAX_ITEMS or queue.weight_at(place) + queue.weight >= MAX_BYTES
+
+    def _place_of(self, target: str) -> str | None:
+        """Where a message would be parked, as things are."""
+        if is_promise_kref(target):
+            promise = self._final(target)
+            return promise.kref if promise.data is None else None
+        owner = self._state.objects[target].owner
+        row = None if owner is None else self._state.vats.get(owner)
+        return row.id if row is not None and row.state == "suspended" else None
+
+    def _final(self, kref: str) -> PromiseRow:
+        promise = self._state.promises[kref]
+        while promise.target is not None:
+            promise = self._state.promises[promise.target]
+        return promise
+
+    def error_before(self, target: str) -> BacklogError:
+        """Why a message to `target` is too much."""
+        place = self._place_of(target)
+        assert place is not None
+        return self._error_at(place)
+
     def error(self) -> BacklogError:
         """Why the run queue takes no more: the vat that most of it is for. Counted only now and then."""
         now = self._state.queue.next_seq
@@ -60,17 +90,17 @@ class Backlog:
 
     def error_at(self, place: str) -> CapData:
         """Why no more is parked at `place`."""
+        return encode_error(self._error_at(place))
+
+    def _error_at(self, place: str) -> BacklogError:
         count = self._state.queue.waiting_at(place)
         behind = self._receiver(place) if is_promise_kref(place) else place
-        return encode_error(BacklogError(f"{count} messages wait for {self._name(behind)}, which is behind"))
+        return BacklogError(f"{count} messages wait for {self._name(behind)}, which is behind")
 
     def _receiver(self, kref: str) -> str:
         """Which vat a message to `kref` waits for, as far as is known."""
         if is_promise_kref(kref):
-            promise = self._state.promises[kref]
-            while promise.target is not None:
-                promise = self._state.promises[promise.target]
-            return promise.decider or "nobody"
+            return self._final(kref).decider or "nobody"
         return self._state.objects[kref].owner or "nobody"
 
     def _name(self, vat: str) -> str:

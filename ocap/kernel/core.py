@@ -466,8 +466,8 @@ class Core:
         self.counts.release_item(item)
 
     def _park(self, item: Send, place: str) -> Crank:
-        """Let a message wait, unless too many do."""
-        if self.backlog.is_full_at(place):
+        """Let a message wait, unless too many do and it has an answer that can say so; of others their sending is bounded."""
+        if item.result is not None and self.backlog.is_full_at(place):
             return self._splat(item, self.backlog.error_at(place))
         self._cranks.begin(item.cause)
         self.state.queue.park(place)

@@ -235,6 +235,9 @@ class VatKeeper:
         args = self.data_to_kernel(call.args)
         if self._backlog.is_full:
             return self._refuse(call, target, args)
+        if call.result is None and self._backlog.is_full_before(target):
+            # One with an answer is told when it gets there, if it must be.
+            raise VatFault(f"sent {call.method}, which cannot be queued: {self._backlog.error_before(target)}")
         result = None
         if call.result is not None:
             promise = self._decided(call.result, "sent with the result", may_be_new=True)

@@ -317,6 +317,8 @@ def _private(name: str, flags: int) -> int:
 
 
 def _lock(path: Path) -> IO[bytes]:
+    if path.is_dir():
+        raise StoreError(f"{path}: this is a folder; name a file")
     name = path.with_name(path.name + _LOCK)
     try:
         lock = open(name, "ab", opener=_private)  # noqa: SIM115 - held until the store is closed

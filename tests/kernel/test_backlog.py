@@ -9,7 +9,7 @@ import pytest
 from ocap.kernel import backlog
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.errors import BacklogError
-from tests.kernel.puppet import World, data, messages, rejection, send
+from tests.kernel.puppet import World, data, messages, reference, rejection, resolve, send
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +64,39 @@ def test_a_suspended_vat_holds_so_many_messages_and_no_more() -> None:
             assert expected == str(rejection(seen, "a", f"p+{number}"))
     world.core.between_cranks(lambda: world.core.lifecycle.resume(world.core.state.vats[vat]))
     assert 10 == len([name for name, _ in messages(world.run()) if name == "b"])
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_what_no_answer_is_wanted_of_waits_or_its_sender_faults(at_once: int) -> None:
+    """None is dropped: those of a crank all wait, or the crank is undone."""
+    world, b = ready()
+    vat = world.vats["b"]
+    world.core.between_cranks(lambda: world.core.lifecycle.suspend(world.core.state.vats[vat], "for the test"))
+    sent = 0
+    while not world.faults():
+        world.do("a", *[send(b) for _ in range(at_once)])
+        sent += at_once
+    sent -= at_once
+    assert 10 - at_once < sent <= 10
+    (fault,) = world.faults()
+    assert f"messages wait for b ({vat}, suspended), which is behind" in fault
+    assert 1 == world.count()["dead_letters"]
+    world.core.between_cranks(lambda: world.core.lifecycle.resume(world.core.state.vats[vat]))
+    assert sent == len([name for name, _ in messages(world.run()) if name == "b"])
+
+
+def test_what_waits_at_two_promises_goes_on_together_when_one_follows_the_other() -> None:
+    world, b = ready()
+    world.do("a", send(b, "decide", "p+50"), send(b, "decide", "p+51"))
+    one, other = [it.result for _, it in world.seen if isinstance(it, deliveries.Message) and it.method == "decide"]
+    for promise in ("p+50", "p+51"):
+        world.do("a", *[send(promise) for _ in range(8)])
+    assert one is not None
+    assert other is not None
+    world.do("b", syscalls.Forward(one, other))
+    seen = world.do("b", resolve((other, reference("o+0"))))
+    assert 16 == len([name for name, _ in messages(seen) if name == "b"])
+    assert [] == world.faults()
 
 
 def test_so_does_a_promise_and_its_decider_is_behind() -> None:

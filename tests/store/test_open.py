@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 import pytest
 
+from ocap.kernel.core import Core
 from ocap.protocol.errors import NotOurStoreError, StoreError, StoreFailedError, StoreInUseError, StoreVersionError
 from ocap.store.schema import APPLICATION_ID, VERSION
 from ocap.store.sqlite import SqliteBackend, open_read_only
@@ -88,7 +89,25 @@ def test_a_version_no_migration_starts_from_is_refused(path: Path) -> None:
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path, StoreError, "cannot be opened")
+    refused(tmp_path, StoreError, "this is a folder; name a file")
+    refused(Path(), StoreError, "this is a folder; name a file")
+
+
+def test_what_is_made_is_for_its_owner_alone(path: Path) -> None:
+    backend = SqliteBackend(path)
+    core = Core(backend)
+    core.between_cranks(lambda: core.state.next_number("crank"))
+    core.commit()
+    made = {it.name: oct(it.stat().st_mode & 0o777) for it in path.parent.iterdir()}
+    assert dict.fromkeys([f"{path.name}{end}" for end in ("", "-shm", "-wal", ".lock")], "0o600") == made
+    backend.close()
+
+
+def test_a_file_that_is_there_keeps_its_mode(path: Path) -> None:
+    path.touch(0o640)
+    path.chmod(0o640)
+    SqliteBackend(path).close()
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
