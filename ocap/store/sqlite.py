@@ -299,6 +299,8 @@ _PARTS = ("", "-wal", "-shm", "-journal", _LOCK)
 
 
 def _check_owners(path: Path) -> None:
+    if path.is_dir():
+        raise StoreError(f"{path}: this is a folder; name a file")
     for part in _PARTS:
         name = path.with_name(path.name + part)
         if (reason := stranger(name)) is not None:
@@ -317,8 +319,6 @@ def _private(name: str, flags: int) -> int:
 
 
 def _lock(path: Path) -> IO[bytes]:
-    if path.is_dir():
-        raise StoreError(f"{path}: this is a folder; name a file")
     name = path.with_name(path.name + _LOCK)
     try:
         lock = open(name, "ab", opener=_private)  # noqa: SIM115 - held until the store is closed
