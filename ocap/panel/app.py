@@ -269,7 +269,7 @@ class Panel:
     async def _graph(self, request: Request) -> Response:
         chosen = request.query_params.get("vat", "")
         with self._reader.snapshot():
-            names = {vat["id"]: vat["name"] for vat in self._reader.vats()}
+            names = self._names()
             edges = self._reader.edges()
         names["host"] = "host"
         within = [edge for edge in edges if edge.source in names and edge.target in names]
@@ -375,12 +375,9 @@ class Panel:
     # ---- dead letters, the store ----------------------------------------------------------------
 
     async def _dead_letters(self, request: Request) -> Response:
-        found = await self._told("dead_letters") or []
         with self._reader.snapshot():
-            marks = self._reader.marks()
-        for row in found:
-            row["age"] = marks.age("crank", row["crank"])
-        return self._show(request, "dead_letters.html", 200, "dead-letters", letters=found)
+            found, count = self._reader.dead_letters(), self._reader.dead_letter_count()
+        return self._show(request, "dead_letters.html", 200, "dead-letters", letters=found, count=count)
 
     async def _told(self, command: str, **arguments: Any) -> Any:
         """What the daemon answers; None if it does not, or cannot."""
@@ -396,11 +393,15 @@ class Panel:
         return self._show(request, "store.html", 200, "store", tables=tables, stored=stored)
 
     async def _table(self, request: Request) -> Response:
-        page = _number(request, "page")
+        name, page, vat = request.path_params["table"], _number(request, "page"), request.query_params.get("vat", "")
         with self._reader.snapshot():
-            columns, rows = self._reader.table(request.path_params["table"], page)
-        name = request.path_params["table"]
-        return self._show(request, "table.html", 200, "store", name=name, columns=columns, rows=rows, page=page)
+            columns, rows = self._reader.table(name, page, vat)
+            vats, names = self._reader.vats_with_rows(name), self._names()
+        shown = {"name": name, "columns": columns, "rows": rows, "page": page}
+        return self._show(request, "table.html", 200, "store", **shown, vat=vat, vats=vats, names=names)
+
+    def _names(self) -> dict[str, str]:
+        return {vat["id"]: vat["name"] for vat in self._reader.vats()}
 
     # ---- what is no page ------------------------------------------------------------------------
 

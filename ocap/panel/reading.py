@@ -17,6 +17,8 @@ from attrs import frozen
 
 from ocap.config import VatConfig
 from ocap.legible import as_text, decoded, safe_text, shown
+from ocap.log.lines import call_text
+from ocap.panel.stored import Kind, Kinds, class_of, interface_of, raw, saying
 from ocap.protocol.capdata import CapData
 from ocap.store.marks import Marks
 from ocap.store.sqlite import open_read_only
@@ -27,6 +29,12 @@ PAGE = 100
 
 CELL = 300
 """Characters of one value in the store browser."""
+
+SHOWN_HOLDERS = 3
+"""Of an object, that a list of objects names."""
+
+HELD = 200
+"""References of a vat that its page names."""
 
 HIDDEN = ("host", "kernel")
 """Endpoints that are no vats."""
@@ -122,9 +130,13 @@ class Reader:
         return {"name": config["name"], "bootstrap": config["bootstrap"], **services, "vats": vats}
 
     def vats(self) -> list[Row]:
-        rows = self._rows(_VATS)
+        rows, marks = self._rows(_VATS), self.marks()
+        waiting = {row["vat"]: row for row in self._rows(_WAITING_FOR)}
         for row in rows:
-            row["options"] = json.loads(row["options"])
+            row["options"] = {"fault_limit": _DEFAULTS["fault_limit"], **json.loads(row["options"])}
+            queued = waiting.get(row["id"])
+            row["queued"] = queued["count"] if queued else 0
+            row["waits"] = marks.age("queue", queued["oldest"]) if queued else None
         return rows
 
     def vat(self, id_: str) -> Row:
@@ -135,31 +147,83 @@ class Reader:
         data = self._one("SELECT parameters, parameter_slots FROM vats WHERE id = ?", id_)
         row["parameters"] = shown(_data(data["parameters"], data["parameter_slots"]))
         row["queue"] = self.queue(id_)
-        row["holds"] = self._rows(_HOLDS, id_)
+        row["letters"] = self._one("SELECT count(*) AS count FROM dead_letters WHERE vat = ?", id_)["count"]
+        row["holds"] = self._held_by_owner(id_)
         row["held_by"] = self._rows(_HELD_BY, id_)
         row["decides"] = self._rows(
             "SELECT kref FROM promises WHERE decider = ? AND state = 'unresolved' LIMIT 100", id_
         )
         return row
 
+    def _held_by_owner(self, vat: str) -> list[Row]:
+        """The objects that a vat holds, by their owners: how many of each, and the first of them."""
+        rows = self._rows(_HOLDS, vat, HELD)
+        self._say_what_they_are(rows)
+        owners = self._rows(_HOLDS_OF, vat)
+        for it in owners:
+            it["objects"] = [row for row in rows if row["owner"] == it["owner"]]
+        return owners
+
     def queue(self, vat: str) -> list[Row]:
         """What waits for a vat: in the run queue, or parked at it."""
         rows, marks = self._rows(_QUEUE, vat), self.marks()
         for row in rows:
             row["age"] = marks.age("queue", row["seq"])
-            row["args"] = as_text(shown(_data(row["body"], row["slots"]))) if row["body"] is not None else ""
+            row["call"] = _call(row) if row["method"] else ""
         return rows
+
+    def dead_letters(self) -> list[Row]:
+        """Messages that faulted their vat, oldest first."""
+        rows, marks = self._rows(_DEAD_LETTERS, PAGE), self.marks()
+        for row in rows:
+            row["age"] = marks.age("crank", row["crank"])
+            row["call"] = _call(row)
+        return rows
+
+    def dead_letter_count(self) -> int:
+        return self._count("dead_letters")
 
     # ---- objects --------------------------------------------------------------------------------
 
     def objects(self, vat: str = "", after: int = 0) -> list[Row]:
         """Objects in the order of their numbers, those that a vat exports or holds, or all."""
-        return self._rows(_OBJECTS, after, vat, PAGE)
+        rows = self._rows(_OBJECTS, after, vat, PAGE)
+        self._say_what_they_are(rows)
+        for row in rows:
+            row["holders"] = self._rows(_HOLDERS, row["kref"], SHOWN_HOLDERS + 1)
+        return rows
 
     def object(self, kref: str) -> Row:
         row = self._one(_OBJECT, kref)
-        row["holders"] = self._rows(_HOLDERS, kref)
+        self._say_what_they_are([row])
+        row["holders"] = self._rows(_HOLDERS, kref, -1)
         return row
+
+    def _say_what_they_are(self, rows: list[Row]) -> None:
+        """What each object of `kref`, `owner` and `owner_vref` is, as far as the store knows.
+
+        Of durable ones the exporter's rows name the class. What an import is said to be stands where a vat stored it;
+        of two that say different things the one with the lower id counts.
+        """
+        services = {row["kref"]: row["name"] for row in self._rows("SELECT kref, name FROM services")}
+        kinds: dict[str, Kinds] = {}
+        for row in rows:
+            kref, owner, vref = row["kref"], row["owner"], row["owner_vref"]
+            found = f"service {services[kref]}" if kref in services else None
+            if row["root_of"]:
+                found = f"root of {row['root_of']}{f', {found}' if found else ''}"
+            elif found is None and vref is not None and owner not in HIDDEN:
+                if owner not in kinds:
+                    kinds[owner] = self._kinds(owner)
+                found = class_of(vref, kinds[owner])
+            if found is None:
+                said = (interface_of(bytes(it["value"])) for it in self._rows(_STORED_AS, kref))
+                found = next((name for name in said if name), None)
+            row["is"] = found
+
+    def _kinds(self, vat: str) -> Kinds:
+        rows = self._rows("SELECT key, value FROM vatstore WHERE vat = ? AND key >= x'6b' AND key < x'6c'", vat)
+        return {int(bytes(it["key"])[1:]): Kind.of_row(bytes(it["value"])) for it in rows}
 
     def why(self, kref: str) -> list[Holder]:
         return why(self.path, kref)
@@ -207,15 +271,40 @@ class Reader:
     def _count(self, table: str) -> int:
         return int(self._one(f'SELECT count(*) AS count FROM "{table}"')["count"])  # noqa: S608 - the schema's own name
 
-    def table(self, name: str, page: int) -> tuple[list[str], list[list[str]]]:
-        """The columns of a table, and the rows of one page, every value as short text."""
+    def table(self, name: str, page: int, vat: str = "") -> tuple[list[str], list[list[str]]]:
+        """The columns of a table, and the rows of one page, every value as short text.
+
+        Args:
+            name: of the table.
+            page: which one, from 0.
+            vat: only the rows of that one, of a table that has them by vat.
+        """
         if name not in {it["name"] for it in self.tables()}:
             raise NothingThereError
-        query = f'SELECT * FROM "{name}" LIMIT ? OFFSET ?'  # noqa: S608 - the schema's own name
-        cursor = self._db.execute(query, (PAGE, max(0, page) * PAGE))
         columns = [it[0] for it in self._db.execute(f'SELECT name FROM pragma_table_info("{name}")')]  # noqa: S608
+        where = "WHERE vat = ?3" if vat and "vat" in columns else ""
+        query = f'SELECT * FROM "{name}" {where} LIMIT ?1 OFFSET ?2'  # noqa: S608 - the schema's own name
+        cursor = self._db.execute(query, (PAGE, max(0, page) * PAGE, *([vat] if where else [])))
         rows = [dict(zip(columns, values, strict=True)) for values in cursor]
+        if name == "vatstore":
+            return ["vat", "key", "what it is", "value"], self._vatstore(rows)
         return columns, [[_cell(column, row) for column in columns] for row in rows]
+
+    def _vatstore(self, rows: list[Row]) -> list[list[str]]:
+        kinds = {vat: self._kinds(vat) for vat in {row["vat"] for row in rows}}
+        lines = []
+        for row in rows:
+            key = bytes(row["key"])
+            found = saying(key, bytes(row["value"]), kinds[row["vat"]])
+            lines.append([row["vat"], raw(key), _cut(found.what), _cut(found.value)])
+        return lines
+
+    def vats_with_rows(self, name: str) -> list[str]:
+        """By whose rows a table can be filtered."""
+        if name not in _BY_VAT:
+            return []
+        found = self._rows(f'SELECT DISTINCT vat FROM "{name}" WHERE vat IS NOT NULL ORDER BY length(vat), vat')  # noqa: S608
+        return [row["vat"] for row in found]
 
     def stored(self) -> Row:
         """Pages and bytes of the file."""
@@ -248,6 +337,14 @@ def _data(body: bytes, slots: str | None) -> CapData:
     return CapData(bytes(body), tuple((slots or "").split()))
 
 
+def _call(row: Row) -> str:
+    """The method and arguments of a message, as they would be written."""
+    return call_text({"method": row["method"], "args": shown(_data(row["body"], row["slots"]))})
+
+
+_BY_VAT = ("clist", "dead_letters", "gc_actions", "vatstore")
+"""Tables whose rows are of vats."""
+
 _BODIES = {"body": "slots", "parameters": "parameter_slots", "config": "config_slots"}
 """Columns that hold CapData, and where their slots are."""
 
@@ -255,23 +352,30 @@ _BODIES = {"body": "slots", "parameters": "parameter_slots", "config": "config_s
 def _cell(column: str, row: Row) -> str:
     value = row[column]
     if isinstance(value, bytes):
-        if column in _BODIES:
-            text = as_text(shown(_data(value, row.get(_BODIES[column]))))
-        else:
-            text = "".join(chr(it) if 32 <= it < 127 else f"\\x{it:02x}" for it in value[:CELL])
+        text = as_text(shown(_data(value, row.get(_BODIES[column])))) if column in _BODIES else raw(value)
     else:
         text = "" if value is None else safe_text(str(value))
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= CELL else f"{text[:CELL]}… {len(text)} characters"
 
 
 _VATS = """
 SELECT v.id, v.name, v.subcluster, s.name AS subcluster_name, v.source, v.root, v.state, v.incarnation, v.faults, v.options, v.reason,
        v.epoch < (SELECT max(next) - 1 FROM counters WHERE kind = 'epoch') AS restart_due,
-       (SELECT count(*) FROM queue q LEFT JOIN objects o ON o.kref = q.target WHERE q.vat = v.id OR q.place = v.id OR o.owner = v.id) AS queued,
        (SELECT count(*) FROM objects o WHERE o.owner = v.id) AS exports,
        (SELECT count(*) FROM clist c WHERE c.vat = v.id AND c.vref GLOB 'o-*') AS imports
 FROM vats v LEFT JOIN subclusters s ON s.id = v.subcluster
 WHERE v.subcluster IS NOT NULL AND v.state <> 'terminated' ORDER BY length(v.id), v.id
+"""
+_WAITING_FOR = """
+SELECT coalesce(q.vat, o.owner, q.place) AS vat, count(*) AS count, min(q.seq) AS oldest
+FROM queue q LEFT JOIN objects o ON o.kref = q.target GROUP BY 1
+"""
+_DEAD_LETTERS = """
+SELECT d.*, v.name FROM dead_letters d LEFT JOIN vats v ON v.id = d.vat ORDER BY number LIMIT ?
 """
 _QUEUE = """
 SELECT q.seq, q.place, q.kind, q.cause, q.target, q.method, q.body, q.slots, q.result
@@ -279,8 +383,14 @@ FROM queue q LEFT JOIN objects o ON o.kref = q.target
 WHERE q.vat = ?1 OR q.place = ?1 OR o.owner = ?1 ORDER BY q.seq LIMIT 100
 """
 _HOLDS = """
-SELECT c.kref, c.vref, o.owner, v.name AS owner_name, o.gone FROM clist c JOIN objects o ON o.kref = c.kref LEFT JOIN vats v ON v.id = o.owner
-WHERE c.vat = ? AND c.vref GLOB 'o-*' AND c.reachable ORDER BY length(c.kref), c.kref LIMIT 100
+SELECT c.kref, c.vref, o.owner, own.vref AS owner_vref, o.gone, r.name AS root_of
+FROM clist c JOIN objects o ON o.kref = c.kref LEFT JOIN clist own ON own.kref = o.kref AND own.vat = o.owner
+LEFT JOIN vats r ON r.root = o.kref
+WHERE c.vat = ? AND c.vref GLOB 'o-*' AND c.reachable ORDER BY length(c.kref), c.kref LIMIT ?
+"""
+_HOLDS_OF = """
+SELECT o.owner, v.name, count(*) AS count FROM clist c JOIN objects o ON o.kref = c.kref LEFT JOIN vats v ON v.id = o.owner
+WHERE c.vat = ? AND c.vref GLOB 'o-*' AND c.reachable GROUP BY o.owner ORDER BY length(o.owner), o.owner
 """
 _HELD_BY = """
 SELECT c.vat, v.name, count(*) AS count FROM objects o JOIN clist c ON c.kref = o.kref AND c.vref GLOB 'o-*' AND c.reachable
@@ -292,10 +402,10 @@ JOIN clist c ON c.kref = o.kref AND c.vref GLOB 'o-*' AND c.reachable JOIN vats 
 WHERE own.subcluster = ?1 AND v.subcluster IS NOT ?1 GROUP BY c.vat ORDER BY c.vat
 """
 _OBJECTS = """
-SELECT o.kref, o.owner, v.name AS owner_name, o.reachable, o.recognizable, o.gone,
-       (SELECT count(*) FROM clist c WHERE c.kref = o.kref AND c.vref GLOB 'o-*' AND c.reachable) AS holders,
+SELECT o.kref, o.owner, v.name AS owner_name, own.vref AS owner_vref, o.gone,
        CAST(substr(o.kref, 3) AS INTEGER) AS number, r.name AS root_of
-FROM objects o LEFT JOIN vats v ON v.id = o.owner LEFT JOIN vats r ON r.root = o.kref
+FROM objects o LEFT JOIN vats v ON v.id = o.owner LEFT JOIN clist own ON own.kref = o.kref AND own.vat = o.owner
+LEFT JOIN vats r ON r.root = o.kref
 WHERE number > ?1 AND (?2 = '' OR o.owner = ?2 OR EXISTS (SELECT 1 FROM clist c WHERE c.kref = o.kref AND c.vat = ?2))
 ORDER BY number LIMIT ?3
 """
@@ -307,6 +417,10 @@ LEFT JOIN vats r ON r.root = o.kref LEFT JOIN pins p ON p.kref = o.kref WHERE o.
 """
 _HOLDERS = """
 SELECT c.vat, v.name, c.vref, c.reachable FROM clist c LEFT JOIN vats v ON v.id = c.vat
+WHERE c.kref = ? AND c.vref GLOB 'o-*' ORDER BY length(c.vat), c.vat LIMIT ?
+"""
+_STORED_AS = """
+SELECT s.value FROM clist c JOIN vatstore s ON s.vat = c.vat AND s.key = CAST('r' || c.vref AS BLOB)
 WHERE c.kref = ? AND c.vref GLOB 'o-*' ORDER BY length(c.vat), c.vat
 """
 _EDGES = """

@@ -100,7 +100,12 @@ async function refresh() {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of document.querySelectorAll("[data-live]")) {
       const other = fresh.getElementById(part.id);
-      if (!other || other.isEqualNode(part)) continue;
+      if (!other) continue;
+      for (const fold of part.querySelectorAll("details[id]")) {  // what was opened or folded stays so
+        const same = other.querySelector(`#${CSS.escape(fold.id)}`);
+        if (same) same.open = fold.open;
+      }
+      if (other.isEqualNode(part)) continue;
       const focused = part.contains(document.activeElement) ? document.activeElement : null;
       if (focused && focused.closest("form")) continue;  // nobody's button goes from under their finger
       part.replaceWith(document.importNode(other, true));
