@@ -515,6 +515,8 @@ def panel(
     json
         Print each link as a line of JSON, {"link": ...}.
     """
+    from ocap.panel.serving import run_panel  # noqa: PLC0415 - an extra
+
     is_first = True
 
     def announce(link: str) -> None:
@@ -527,8 +529,6 @@ def panel(
     if port is None and (link := _ask(db, "panel_link")["link"]) is not None:
         announce(link)
         return 0
-    from ocap.panel.serving import run_panel  # noqa: PLC0415 - an extra
-
     run_panel(db, port or 0, announce)
     return 130
 
