@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         VatTerminatedError,
     )
     from ocap.protocol.eventual import E, Promise, Ref
+    from ocap.ring.watchdog import SlowStep
 
 _HOMES = {
     "ocap.config": ("ClusterConfig", "VatConfig", "load_toml"),
@@ -75,6 +76,7 @@ _HOMES = {
         "VatNotFoundError",
         "VatTerminatedError",
     ),
+    "ocap.ring.watchdog": ("SlowStep",),
     "ocap.protocol.eventual": ("E", "Promise", "Ref"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -102,6 +104,7 @@ __all__ = [
     "Ref",
     "RemoteError",
     "RevokedError",
+    "SlowStep",
     "StoreError",
     "StoreFailedError",
     "StoreInUseError",

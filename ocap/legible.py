@@ -45,6 +45,15 @@ class Shown:
     slot: str
 
 
+def span(seconds: float) -> str:
+    """A duration, in whole seconds: `1 h 5 s`."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
+
+
 def safe_text(text: str) -> str:
     """`text` on one line, with everything but ordinary characters escaped."""
     if text.isascii() and text.isprintable():

@@ -154,6 +154,12 @@ def _families(kernel: Kernel, stored: _Stored) -> Iterable[Metric]:
     yield _histogram("commit_seconds", "How long a commit took.", tally.commits)
     yield _counter("deliveries", "Deliveries to vats.", _by_op(tally.deliveries), "vat", "op")
     yield _counter("syscalls", "Syscalls of vats.", _by_op(tally.syscalls), "vat", "op")
+    yield _counter(
+        "slow_cranks",
+        "Cranks that took so long that the log tells of it.",
+        {(v,): n for v, n in tally.slow.items()},
+        "vat",
+    )
     for kind, name, text in (
         ("fault", "faults", "Cranks undone because the vat broke a rule or a limit."),
         ("error", "errors", "Exceptions that behaviours raised."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -72,6 +72,11 @@ class VatSource:
         if not callable(build):
             raise LoadError(f"{path} defines no build_root_object(vat_powers, parameters, baggage)")
         return build
+
+    def is_of(self, namespace: Mapping[str, object]) -> bool:
+        """Whether code with these globals is the module that was loaded last."""
+        module = self._module
+        return module is not None and namespace is vars(module)
 
     def unload(self) -> None:
         """Take the module out of `sys.modules`, unless a later incarnation has its place."""

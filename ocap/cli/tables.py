@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ocap.legible import as_text, safe_text
+from ocap.legible import as_text, safe_text, span
 
 _STATES = {"live": "green", "new": "cyan", "suspended": "yellow", "terminated": "red"}
 
@@ -42,7 +42,7 @@ def status(found: dict[str, Any]) -> None:
     table = _table("", "")
     rows = {
         "database": found["database"],
-        "daemon": f"process {found['pid']}, for {_span(time.time() - found['started'])}",
+        "daemon": f"process {found['pid']}, for {span(time.time() - found['started'])}",
         "kernel": "idle" if found["idle"] else f"{found['run_queue']} items in the run queue",
         "subclusters": found["subclusters"],
         "vats": f"{found['vats']}, {found['workers']} with a heap",
@@ -58,14 +58,6 @@ def status(found: dict[str, Any]) -> None:
     for name, value in rows.items():
         table.add_row(Text(name, "bold"), _cell(value))
     _print(table)
-
-
-def _span(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
-    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
 
 
 def subclusters(found: list[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ methods do is in `control`, `endpoint`, `services` and the ring.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import time
@@ -36,6 +37,7 @@ from ocap.ring.heap import Heap
 from ocap.ring.scheduler import Scheduler
 from ocap.ring.supervisor import TaskSupervisor
 from ocap.ring.tally import Histogram, Tally
+from ocap.ring.watchdog import SLOW_CRANK, Tell, Watchdog
 from ocap.ring.workers import Workers
 from ocap.store.sqlite import Durability, SqliteBackend
 from ocap.verify import Problem, verify, verify_connection
@@ -58,11 +60,13 @@ class Kernel:
             after a store: they stay as they are.
         reap_after: deliveries after which a vat is asked what it no longer holds, unless its config says
             otherwise; 0: only when `collect_garbage` asks.
+        slow_crank: seconds that one crank or commit may take before Python's log is told, by a thread of
+            its own, which vat holds the kernel up, in what, and where in its code; 0 or None: it never is.
         log: called with each `Event` of the message log, after the commit of its crank.
 
     Raises:
         StoreError: (or a subclass of it) the file cannot be used; it was not changed.
-        ValueError: there is no such durability, or `reap_after` is negative.
+        ValueError: there is no such durability, or `reap_after` or `slow_crank` is negative.
     """
 
     def __init__(
@@ -72,12 +76,15 @@ class Kernel:
         durability: Durability = "power",
         system: Mapping[str, ClusterConfig] | None = None,
         reap_after: int = REAP_AFTER,
+        slow_crank: float | None = SLOW_CRANK,
         log: Sink | None = None,
     ) -> None:
         if durability not in get_args(Durability):
             raise ValueError(f"durability is 'power', 'process' or 'none', not {durability!r}")
         if reap_after < 0:
             raise ValueError(f"reap_after is a number of deliveries, or 0 for never, not {reap_after}")
+        if slow_crank is not None and not slow_crank >= 0:
+            raise ValueError(f"slow_crank is a number of seconds, or 0 or None for never, not {slow_crank}")
         self._backend = SqliteBackend(path, durability)
         try:
             self._core = Core(self._backend, reap_after=reap_after)
@@ -89,6 +96,8 @@ class Kernel:
             self.observe(log)
         self._heap = Heap(lambda: self._scheduler.cranks, lambda: len(self._core.running))
         self._scheduler = Scheduler(self._core, self._release, self._heap)
+        self._slow_crank = slow_crank or math.inf
+        self._watchdog = Watchdog(self._scheduler, slow_crank) if slow_crank else None
         self._endpoint = Endpoint(self._core, self._scheduler.submit, self._scheduler.after_commit, self._serve)
         self._endpoint.is_closed = True
         self._services = Services(self._endpoint)
@@ -107,6 +116,8 @@ class Kernel:
         self._nursery = await self._nursery_manager.__aenter__()
         workers = Workers(self._nursery, self._supervise)
         self._endpoint.is_closed = False
+        if self._watchdog is not None:
+            self._watchdog.start(workers.supervisor)
         self._nursery.start_soon(self._scheduler.run, workers, name="ocap scheduler")
         self._nursery.start_soon(self._services.run, self._nursery, name="ocap services")
         try:
@@ -144,6 +155,8 @@ class Kernel:
         """Let go of a store that was opened but not entered. Leaving `async with` does it too."""
         if not self._is_over:
             self._is_over = True
+            if self._watchdog is not None:
+                self._watchdog.stop()
             self._endpoint.close()
             self._backend.close()
 
@@ -230,6 +243,15 @@ class Kernel:
         """
         self._log = log
         self._core.traced = messages
+
+    def watch(self, tell: Tell) -> None:
+        """Have `tell` called with each `SlowStep`, again and again while it lasts, and with None when it is over.
+
+        It is called by the thread that watches, which is not the kernel's, and must not raise; it replaces the one
+        before. What a slow step is, the argument `slow_crank` says.
+        """
+        if self._watchdog is not None:
+            self._watchdog.tell = tell
 
     # ---- services -----------------------------------------------------------------------------
 
@@ -587,7 +609,7 @@ class Kernel:
         It is filled as the kernel works. `ocap.metrics` makes metrics of it.
         """
         if self._scheduler.tally is None:
-            self._scheduler.tally = Tally(cranks=self._scheduler.took)
+            self._scheduler.tally = Tally(self._slow_crank, cranks=self._scheduler.took)
         return self._scheduler.tally
 
     def verify(self) -> list[Problem]:

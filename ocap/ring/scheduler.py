@@ -23,6 +23,7 @@ from ocap.kernel.effects import Effect
 from ocap.protocol.errors import CriticalVatError
 from ocap.ring.heap import QUIET, Heap
 from ocap.ring.tally import Histogram, Tally
+from ocap.ring.watchdog import Doing
 from ocap.ring.workers import Workers
 
 GROUP_CRANKS = 256
@@ -30,6 +31,9 @@ GROUP_CRANKS = 256
 
 GROUP_SECONDS = 0.020
 """Age of the oldest uncommitted crank at most; what a host may wait longer for its answer."""
+
+OWN_WORK, COMMIT, COLLECT = "work of its own", "a commit", "Python's collector"
+"""What the kernel does when it runs no vat."""
 
 BREATHE = 32
 """Cranks without a vat, after which other tasks are let in."""
@@ -63,6 +67,8 @@ class Scheduler:
         self.spans: dict[int, tuple[float, float]] = {}
         """While the log has messages: when each crank since the last commit began and ended, by trio's clock."""
         self.is_idle = False
+        self.doing: Doing = None
+        """For whoever watches that it gets on."""
 
     def submit(self, change: Callable[[], None]) -> None:
         """Have `change` applied to the core between two cranks. It must not raise."""
@@ -94,6 +100,7 @@ class Scheduler:
         self._heap.work()
         try:
             while not self._stopping:
+                self.doing = OWN_WORK
                 self._take_input()
                 began = trio.current_time()
                 crank = core.next_crank()
@@ -104,6 +111,7 @@ class Scheduler:
                     continue
                 if crank.vat is not None:
                     assert crank.delivery is not None
+                    self.doing = crank
                     outcome = await workers.deliver(crank.vat, crank.delivery, beside=crank.is_upgrade)
                     core.finish(crank, outcome)
                     if self.tally is not None:
@@ -125,6 +133,7 @@ class Scheduler:
             self._commit()
             raise
         finally:
+            self.doing = None
             self._heap.rest()
             self.finished.set()
             self._wake_idle()
@@ -142,6 +151,8 @@ class Scheduler:
         now = trio.current_time()
         if crank.vat is not None:
             self.took.add(now - began)
+            if self.tally is not None and now - began >= self.tally.slow_crank:
+                self.tally.slow[crank.vat] += 1
         if self._core.traced:
             self.spans[crank.number] = (began, now)
         if self._uncommitted == 0:
@@ -154,6 +165,7 @@ class Scheduler:
     _deadline = 0.0
 
     def _commit(self) -> None:
+        self.doing = COMMIT
         if self.tally is None:
             effects = self._core.commit()
         else:
@@ -162,6 +174,7 @@ class Scheduler:
             self.tally.commits.add(trio.current_time() - began)
         self._uncommitted = 0
         self.commits += 1
+        self.doing = OWN_WORK
         self._release(effects)
         self.spans.clear()
         to_tell, self._to_tell = self._to_tell, []
@@ -175,13 +188,16 @@ class Scheduler:
             return
         self._wake = trio.Event()
         self.is_idle = True
+        self.doing = None
         self._wake_idle()
         self._heap.rest()
         if self._heap.is_owed:
             with trio.move_on_after(0 if self._heap.is_pressing else QUIET):
                 await self._wake.wait()
             if not self._wake.is_set():
+                self.doing = COLLECT
                 self._heap.collect_all()
+                self.doing = None
         await self._wake.wait()
         self._heap.work()
         self.is_idle = False

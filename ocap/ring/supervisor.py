@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import FrameType
+
 from attrs import evolve
 
 from ocap.kernel.state import State
@@ -34,6 +36,7 @@ class TaskSupervisor:
 
     def __init__(self, state: State, vat: VatId, heap: Heap) -> None:
         row = state.vats[vat]
+        self.name = row.name
         self._source = VatSource(row.source, vat, row.options.imports or ())
         self._lines: list[str] = []
         self._liveslots = Liveslots(
@@ -44,6 +47,9 @@ class TaskSupervisor:
             log=self._lines.append,
             collect=heap.collect,
         )
+
+    def is_own(self, frame: FrameType, /) -> bool:
+        return self._source.is_of(frame.f_globals)
 
     def deliver(self, delivery: Delivery) -> Outcome:
         outcome = self._liveslots.deliver(delivery)

@@ -5,6 +5,7 @@ The scheduler fills it between cranks; reading it changes nothing. How long thin
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import Counter
 
@@ -37,14 +38,18 @@ class Tally:
     Attributes:
         deliveries: how many, by vat and type; the host's notifications are not among them.
         syscalls: how many were asked for, by vat and type.
+        slow_crank: seconds from which a crank is slow.
+        slow: how many cranks were, by vat.
         events: how many, by vat and kind: log, error, fault, terminate.
         cranks: how long those with a vat took, since the kernel was opened.
         commits: how long they took.
     """
 
+    slow_crank: float = math.inf
     deliveries: Counter[tuple[VatId, type]] = field(factory=Counter)
     syscalls: Counter[tuple[VatId, type]] = field(factory=Counter)
     events: Counter[tuple[VatId, str]] = field(factory=Counter)
+    slow: Counter[VatId] = field(factory=Counter)
     cranks: Histogram = field(factory=Histogram)
     commits: Histogram = field(factory=Histogram)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Protocol
 
 import trio
@@ -22,7 +23,17 @@ MAILBOX = 8
 
 
 class Supervisor(Protocol):
-    """What runs one incarnation of a vat: synchronous, and no exception comes out of user code."""
+    """What runs one incarnation of a vat: synchronous, and no exception comes out of user code.
+
+    Attributes:
+        name: the vat's.
+    """
+
+    name: str
+
+    def is_own(self, frame: FrameType, /) -> bool:
+        """Whether the vat's own code runs in this frame; asked from any thread."""
+        ...
 
     def deliver(self, delivery: Delivery) -> Outcome: ...
     def close(self) -> None: ...
@@ -30,6 +41,7 @@ class Supervisor(Protocol):
 
 @frozen
 class _Worker:
+    supervisor: Supervisor
     mailbox: trio.MemorySendChannel[Delivery]
     outcomes: trio.MemoryReceiveChannel[Outcome]
 
@@ -54,6 +66,11 @@ class Workers:
 
     def __len__(self) -> int:
         return len(self._workers)
+
+    def supervisor(self, vat: VatId) -> Supervisor | None:
+        """What runs a vat, or its upgrade, if anything does; asked from any thread."""
+        worker = self._beside.get(vat) or self._workers.get(vat)
+        return None if worker is None else worker.supervisor
 
     async def deliver(self, vat: VatId, delivery: Delivery, *, beside: bool = False) -> Outcome:
         """Hand a delivery to the vat's task, started if need be, and wait for what came of it.
@@ -90,8 +107,9 @@ class Workers:
     def _start(self, vat: VatId) -> _Worker:
         mailbox, deliveries = trio.open_memory_channel[Delivery](MAILBOX)
         outcomes, results = trio.open_memory_channel[Outcome](MAILBOX)
-        self._nursery.start_soon(_run_vat, self._supervise(vat), deliveries, outcomes, name=f"vat {vat}")
-        return _Worker(mailbox, results)
+        supervisor = self._supervise(vat)
+        self._nursery.start_soon(_run_vat, supervisor, deliveries, outcomes, name=f"vat {vat}")
+        return _Worker(supervisor, mailbox, results)
 
 
 @trio.lowlevel.enable_ki_protection  # Ctrl-C is for the program, not for the behaviour that runs just then
