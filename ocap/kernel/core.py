@@ -72,13 +72,14 @@ class Core:
         self.counts = Refcounts(self.state)
         self.backlog = Backlog(self.state)
         self._promises = Promises(self.state, self.counts)
-        self.lifecycle = Lifecycle(self.state, self.counts, self._promises, self.backlog)
-        self.facets = Facets(self.state, self.counts, self._promises, self.lifecycle, self.end)
-        self.subclusters = Subclusters(self.state, self.counts, self._promises, self.lifecycle, self.facets)
+        ground = self.state, self.counts, self._promises
+        self.lifecycle = Lifecycle(*ground, self.backlog)
+        self.facets = Facets(*ground, self.lifecycle, self.end)
+        self.subclusters = Subclusters(*ground, self.lifecycle, self.facets)
         self.collector = Collector(self.state.gc, reap_after)
         self.cycles = CycleSearch(self.state)
-        cranks = self._cranks = Cranks(self.state, self.counts, self._promises, self.lifecycle, self.subclusters)
-        self._failures = Failures(self.state, self.counts, self._promises, self.lifecycle, self.subclusters, cranks)
+        cranks = self._cranks = Cranks(self.state, self.counts, self.lifecycle, self.subclusters)
+        self._failures = Failures(*ground, self.lifecycle, self.subclusters, cranks)
         self.running, self.stopped, self.upgraded = cranks.running, cranks.stopped, cranks.upgraded
         self.departed: dict[str, str] = {}
         """The names of vats that the effects of the last commit speak of and that are gone."""

@@ -10,11 +10,10 @@ Invariants:
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from ocap.kernel.items import Item, UpgradeVat
 from ocap.kernel.lifecycle import Lifecycle
-from ocap.kernel.promises import Promises
 from ocap.kernel.refcounts import Refcounts
 from ocap.kernel.state import State
 from ocap.kernel.subclusters import Subclusters
@@ -45,25 +44,22 @@ class Crank:
         return isinstance(self.item, UpgradeVat)
 
 
+@define(eq=False)
 class Cranks:
     """The unit of work under way."""
 
-    def __init__(
-        self, state: State, counts: Refcounts, promises: Promises, lifecycle: Lifecycle, subclusters: Subclusters
-    ) -> None:
-        self._state = state
-        self._counts = counts
-        self._promises = promises
-        self._lifecycle = lifecycle
-        self._subclusters = subclusters
-        self.running: set[str] = set()
-        """Vats that have a worker, and the endpoints that need none."""
-        self.stopped: list[VatId] = []
-        """Vats whose worker is to be discarded at once: its heap is not to be used again."""
-        self.upgraded: list[tuple[VatId, bool]] = []
-        """Upgrades that are over, and whether the new worker takes the place of the old one."""
-        self.panic: str | None = None
-        """Why the kernel must stop, once what was kept is committed."""
+    _state: State
+    _counts: Refcounts
+    _lifecycle: Lifecycle
+    _subclusters: Subclusters
+    running: set[str] = field(init=False, factory=set)
+    """Vats that have a worker, and the endpoints that need none."""
+    stopped: list[VatId] = field(init=False, factory=list)
+    """Vats whose worker is to be discarded at once: its heap is not to be used again."""
+    upgraded: list[tuple[VatId, bool]] = field(init=False, factory=list)
+    """Upgrades that are over, and whether the new worker takes the place of the old one."""
+    panic: str | None = field(init=False, default=None)
+    """Why the kernel must stop, once what was kept is committed."""
 
     def begin(self, cause: int) -> None:
         """A crank begins, of which `cause` queued what it takes up."""

@@ -19,6 +19,8 @@ from inspect import signature
 from pathlib import PurePath
 from typing import Any, get_args
 
+from attrs import define
+
 from ocap.kernel.bodies import Named, find_promise, read_body, write_body
 from ocap.kernel.items import CreateVat, PingVat, Send, TerminateVat, UpgradeVat
 from ocap.kernel.lifecycle import Lifecycle, VatSpec
@@ -43,6 +45,7 @@ MAX_FAULT_LIMIT = 1_000_000
 _UNSET: Any = object()
 
 
+@define(eq=False)
 class Facets:
     """What vats may ask of the kernel.
 
@@ -50,19 +53,11 @@ class Facets:
         end: gives up a vat's heap.
     """
 
-    def __init__(
-        self,
-        state: State,
-        counts: Refcounts,
-        promises: Promises,
-        lifecycle: Lifecycle,
-        end: Callable[[VatId, str], None],
-    ) -> None:
-        self._state = state
-        self._counts = counts
-        self._promises = promises
-        self._lifecycle = lifecycle
-        self._end = end
+    _state: State
+    _counts: Refcounts
+    _promises: Promises
+    _lifecycle: Lifecycle
+    _end: Callable[[VatId, str], None]
 
     def make(self, kind: FacetKind, subject: str, done: Kref | None = None) -> Kref:
         """A new object of the kernel's; the caller sees to it that somebody holds it."""

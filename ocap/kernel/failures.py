@@ -15,6 +15,8 @@ Invariants:
 
 from __future__ import annotations
 
+from attrs import define
+
 from ocap.kernel.crank import Crank, Cranks
 from ocap.kernel.effects import Event
 from ocap.kernel.items import CreateVat, Notify, PingVat, Send, UpgradeVat
@@ -32,24 +34,16 @@ from ocap.protocol.marshal import encode_error
 from ocap.protocol.refs import VatId
 
 
+@define(eq=False)
 class Failures:
     """Ends of cranks that failed."""
 
-    def __init__(
-        self,
-        state: State,
-        counts: Refcounts,
-        promises: Promises,
-        lifecycle: Lifecycle,
-        subclusters: Subclusters,
-        cranks: Cranks,
-    ) -> None:
-        self._state = state
-        self._counts = counts
-        self._promises = promises
-        self._lifecycle = lifecycle
-        self._subclusters = subclusters
-        self._cranks = cranks
+    _state: State
+    _counts: Refcounts
+    _promises: Promises
+    _lifecycle: Lifecycle
+    _subclusters: Subclusters
+    _cranks: Cranks
 
     def fault(self, crank: Crank, reason: str, outcome: syscalls.Outcome) -> None:
         """Undo the crank; then take its item away, and the vat's tainted heap with it."""

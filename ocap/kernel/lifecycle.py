@@ -13,7 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from ocap.kernel.backlog import Backlog
 from ocap.kernel.options import DEFAULT_OPTIONS, VatOptions
@@ -61,29 +61,35 @@ class VatSpec:
     options: VatOptions = DEFAULT_OPTIONS
 
 
+@define(eq=False)
 class Lifecycle:
     """Changes of the world of vats. Each method is part of some crank, or a crank of its own."""
 
-    def __init__(self, state: State, counts: Refcounts, promises: Promises, backlog: Backlog) -> None:
-        self._state = state
-        self._backlog = backlog
-        self._counts = counts
-        self._promises = promises
-        self._keepers: dict[str, VatKeeper] = {}
-        self.departed: dict[str, str] = {}
-        """The names of vats of which the last trace went since the last commit: the log still speaks of them."""
-        self.dying: dict[str, None] = dict.fromkeys(state.backend.vats_in("terminated"))
+    _state: State
+    _counts: Refcounts
+    _promises: Promises
+    _backlog: Backlog
+    _keepers: dict[str, VatKeeper] = field(init=False, factory=dict)
+    departed: dict[str, str] = field(init=False, factory=dict)
+    """The names of vats of which the last trace went since the last commit: the log still speaks of them."""
+    dying: dict[str, None] = field(init=False, factory=dict)
+    """Vats that are to be cleaned up."""
+
+    def __attrs_post_init__(self) -> None:
+        self.dying |= dict.fromkeys(self._state.backend.vats_in("terminated"))
         for endpoint in (HOST, KERNEL):
-            if state.vats.get(endpoint) is None:
+            if self._state.vats.get(endpoint) is None:
                 nothing = CapData(b"\xf6")
                 row = VatRow(endpoint, endpoint, None, "", nothing, None, state="live", incarnation=0, ended=False)
-                state.vats.insert(endpoint, row)
+                self._state.vats.insert(endpoint, row)
 
     def keeper(self, vat: str) -> VatKeeper:
         row = self._state.vats[vat]
         keeper = self._keepers.get(vat)
-        if keeper is None or keeper.row is not row or keeper.clist is not self._state.clist(vat):
-            keeper = self._keepers[vat] = VatKeeper(row, self._state, self._counts, self._promises, self._backlog)
+        clist = self._state.clist(vat)
+        if keeper is None or keeper.row is not row or keeper.clist is not clist:
+            keeper = VatKeeper(row, clist, self._state, self._counts, self._promises, self._backlog)
+            self._keepers[vat] = keeper
         return keeper
 
     def set_vat(self, row: VatRow, field: str, value: object) -> None:

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from attrs import define
+
 from ocap.kernel.items import Notify
 from ocap.kernel.refcounts import Refcounts
 from ocap.kernel.rows import PromiseRow
@@ -29,12 +31,12 @@ from ocap.protocol.refs import VatId, is_promise_kref
 CYCLE = encode_error(TypeError("a promise was made to follow itself: it can never settle"))
 
 
+@define(eq=False)
 class Promises:
     """Transitions of promises."""
 
-    def __init__(self, state: State, counts: Refcounts) -> None:
-        self._state = state
-        self._counts = counts
+    _state: State
+    _counts: Refcounts
 
     def set_decider(self, promise: PromiseRow, decider: VatId | None) -> None:
         self._state.promises.edit(promise.kref, promise).decider = decider

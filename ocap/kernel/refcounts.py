@@ -19,6 +19,8 @@ Invariants (V1-V3 of the verify command):
 
 from __future__ import annotations
 
+from attrs import define
+
 from ocap.kernel.items import Item, Notify, Send, slots_of
 from ocap.kernel.rows import ObjectRow, PromiseRow
 from ocap.kernel.state import State
@@ -26,11 +28,11 @@ from ocap.protocol.capdata import CapData
 from ocap.protocol.refs import is_promise_kref
 
 
+@define(eq=False)
 class Refcounts:
     """Counting over the kernel's state."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    _state: State
 
     def incref(self, kref: str) -> None:
         """One more holder that can reach `kref`."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from ocap.kernel.bodies import Named, are_alike, write_body
 from ocap.kernel.configs import is_built_as, vat_names, with_vat, without_vat
@@ -73,19 +73,17 @@ class Changes:
     absent: tuple[str, ...]
 
 
+@define(eq=False)
 class Subclusters:
     """Changes of the world of subclusters. Each method is part of some crank, or a crank of its own."""
 
-    def __init__(
-        self, state: State, counts: Refcounts, promises: Promises, lifecycle: Lifecycle, facets: Facets
-    ) -> None:
-        self._state = state
-        self._counts = counts
-        self._promises = promises
-        self._lifecycle = lifecycle
-        self._facets = facets
-        self.launching: dict[str, SubclusterId] = {}
-        """Result promises of launches under way."""
+    _state: State
+    _counts: Refcounts
+    _promises: Promises
+    _lifecycle: Lifecycle
+    _facets: Facets
+    launching: dict[str, SubclusterId] = field(init=False, factory=dict)
+    """Result promises of launches under way."""
 
     def launch(self, spec: LaunchSpec) -> SubclusterRow:
         """Enter a subcluster and its vats, and queue their creation and then bootstrap.

@@ -14,7 +14,10 @@ Invariants:
 
 from __future__ import annotations
 
+from attrs import define
+
 from ocap.kernel.backlog import Backlog
+from ocap.kernel.clist import Clist
 from ocap.kernel.items import Send
 from ocap.kernel.promises import Promises
 from ocap.kernel.refcounts import Refcounts
@@ -48,16 +51,16 @@ class VatFault(Exception):  # noqa: N818 - "vat fault" is the term; it never lea
     """The vat broke a rule: its crank is undone. Says what it did."""
 
 
+@define(eq=False)
 class VatKeeper:
     """One vat, as the kernel sees it."""
 
-    def __init__(self, row: VatRow, state: State, counts: Refcounts, promises: Promises, backlog: Backlog) -> None:
-        self.row = row
-        self._backlog = backlog
-        self._state = state
-        self._counts = counts
-        self._promises = promises
-        self.clist = state.clist(row.id)
+    row: VatRow
+    clist: Clist
+    _state: State
+    _counts: Refcounts
+    _promises: Promises
+    _backlog: Backlog
 
     # ---- kernel to vat ----------------------------------------------------------------------
 
