@@ -177,7 +177,8 @@ class State:
             changes["clist"] = clist_rows
         self._counters["queue"] = self.queue.next_seq
         if self._counters != self._written_counters:
-            changes["counters"] = list(self._counters.items())
+            written = self._written_counters
+            changes["counters"] = [it for it in self._counters.items() if written.get(it[0]) != it[1]]
             self._written_counters = dict(self._counters)
         if changes:
             self.backend.write(changes)

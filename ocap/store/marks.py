@@ -4,9 +4,9 @@ The core has no clock, and no row has a time. But the numbers of cranks, promise
 grow, and who commits them has a clock. So at a commit it notes the time and what the next numbers are:
 what has a lower number was there by then. As old ages may be rough, the marks of a year are some thousand.
 
-Owns the table `marks`, and of `counters` the rows `time` and `clock`: the time of the last commit, as a mark
-would say it, and what the clock said then. They are written with the other counters, at no cost, and become
-a mark when a later commit needs their place.
+Owns the table `marks`, and of `counters` the rows `time`, of the last commit, and `ahead`, by how much that time
+runs ahead of the clock. They are written with the other counters, at no cost, and become a mark when a later
+commit needs their place.
 
 Invariants:
 
@@ -32,11 +32,14 @@ Kind = Literal["crank", "promise", "queue"]
 KINDS: tuple[Kind, ...] = ("crank", "promise", "queue")
 """The counters that are marked, in the order of the table's columns."""
 
-CLOCK = ("time", "clock")
+CLOCK = ("time", "ahead")
 """The rows of `counters` that are of time."""
 
 SPACING = 100
 """Milliseconds between two marks at least: what happens within them is of one age."""
+
+TICK = 10
+"""Milliseconds that times are rounded up to, so that most of many commits a second need not write theirs."""
 
 RATIO = 1.01
 """Between the ages of neighbours that are thinned, at least. Before they are so close again, the ages have doubled:
@@ -94,7 +97,7 @@ class Marks:
         now = _milliseconds(clock)
         if "time" in counters:
             rows.append(_row(counters["time"], counters))
-            now = counters["time"] + max(0, now - counters["clock"])
+            now = max(counters["time"], now + counters.get("ahead", 0))
         return cls(rows, now)
 
     def age(self, kind: Kind, number: int) -> Age:
@@ -115,19 +118,40 @@ class Marker:
 
     def __init__(self, db: apsw.Connection, clock: Callable[[], float] = time.time) -> None:
         self._db = db
-        self._now = clock
+        self._clock = clock
         counters = _counters(db)
-        self._clock = counters.get("clock", _milliseconds(clock))
-        # Of a store that has none: what it has given so far, it has given by now.
-        self._last = _row(counters.get("time", self._clock), counters)
+        self._ahead = counters.get("ahead", 0)
+        # Of a store that has no marks: what it has given so far, it has given by now.
+        self._last = _row(counters.get("time", _milliseconds(clock)), counters)
+        self._written = counters.get("time")
+        self._next: Row | None = None
+        self._next_ahead = self._ahead
         found: Any = db.execute("SELECT count(*), max(time) FROM marks").fetchall()
         self._count: int = found[0][0]
         self._marked: int | None = found[0][1]
 
-    def mark(self, counters: Mapping[str, int]) -> None:
-        """Before the commit after which the next numbers are these."""
-        clock = _milliseconds(self._now)
-        now = self._last[0] + max(0, clock - self._clock)
+    def note(self, counters: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        """What to write beside these counters, which this transaction changes."""
+        last, crank, promise, queue = self._next or self._last
+        clock = -(-_milliseconds(self._clock) // TICK) * TICK
+        ahead = max(self._ahead, last - clock)
+        now = clock + ahead
+        new = dict(counters)
+        self._next = now, new.get("crank", crank), new.get("promise", promise), new.get("queue", queue)
+        self._next_ahead = ahead
+        if ahead != self._ahead:
+            return [("time", now), ("ahead", ahead)]
+        return [("time", now)] if now != self._written else []
+
+    def forget(self) -> None:
+        """What was noted is not going to be committed."""
+        self._next = None
+
+    def mark(self) -> None:
+        """Before the commit: a mark of the commit before, if it is due."""
+        if self._next is None:
+            return
+        now = self._next[0]
         if self._marked is None or now - self._marked >= SPACING:
             # Another one at this time, if time stood still, said less.
             self._db.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", self._last)
@@ -135,9 +159,8 @@ class Marker:
             self._count += 1
             if self._count > MARKS:
                 self._thin(now)
-        self._last, self._clock = _row(now, counters), clock
-        values = zip(CLOCK, (now, clock), strict=True)
-        self._db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", values)
+        self._last, self._next = self._next, None
+        self._written, self._ahead = now, self._next_ahead
 
     def _thin(self, now: int) -> None:
         rows: Any = self._db.execute("SELECT time FROM marks ORDER BY time")
@@ -166,8 +189,7 @@ def _counters(db: apsw.Connection) -> dict[str, int]:
 
 
 def _row(now: int, counters: Mapping[str, int]) -> Row:
-    crank, promise, queue = (counters.get(kind, 1) for kind in KINDS)
-    return now, crank, promise, queue
+    return now, counters.get("crank", 1), counters.get("promise", 1), counters.get("queue", 1)
 
 
 def _milliseconds(clock: Callable[[], float]) -> int:

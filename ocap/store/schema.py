@@ -62,7 +62,7 @@ _REASON = "reason TEXT CHECK (reason IS NULL OR state = 'suspended')"
 TABLES = f"""
 CREATE TABLE counters (
     kind TEXT PRIMARY KEY,          -- crank, object, promise, vat, subcluster, queue, dead_letter, epoch
-    next INTEGER NOT NULL           -- the next id of the kind; only grows. Of time and clock: see marks.py
+    next INTEGER NOT NULL           -- the next id of the kind; only grows. Also time and ahead: see marks.py
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE subclusters (

@@ -88,7 +88,6 @@ class SqliteBackend:
     ) -> None:
         self.path = None if path is None else Path(path)
         self._lock: IO[bytes] | None = None
-        self._given: dict[str, int] = {}
         if self.path is not None:
             _check_owners(self.path)
             self._lock = _lock(self.path)
@@ -192,6 +191,8 @@ class SqliteBackend:
         """Write rows into the open transaction; a None row is a deletion."""
         with _mapped(str(self.path)):
             self._begin()
+            if "counters" in changes:
+                changes["counters"] += self._marker.note(changes["counters"])
             for table, rows in changes.items():
                 mapping = MAPPINGS[table]
                 gone = [(key if type(key) is tuple else (key,)) for key, row in rows if row is None]
@@ -200,8 +201,6 @@ class SqliteBackend:
                 kept = [mapping.to_values(key, row) for key, row in rows if row is not None]
                 if kept:
                     self._db.executemany(mapping.upsert, kept)
-            if "counters" in changes:
-                self._given = dict(changes["counters"])
             if promises := changes.get("promises"):
                 self._write_subscribers(promises)
 
@@ -218,13 +217,12 @@ class SqliteBackend:
     def commit(self) -> None:
         if self._db.in_transaction:
             with _mapped(str(self.path)):
-                if self._given:
-                    self._marker.mark(self._given)
+                self._marker.mark()
                 self._db.execute("COMMIT")
 
     def _begin(self) -> None:
         if not self._db.in_transaction:
-            self._given = {}
+            self._marker.forget()
             self._db.execute("BEGIN IMMEDIATE")
 
     # ---- queries ------------------------------------------------------------------------------

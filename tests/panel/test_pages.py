@@ -50,7 +50,7 @@ async def test_how_long_things_wait_is_known_from_the_store(db: Path) -> None:
         await visit.do("suspend", what="v2")
         kernel.root("v2")._eventual_send("echo", ("old",), {}, wants_result=False)
         await kernel.idle()
-        kernel._backend._marker._clock -= 3 * 3600 * 1000
+        kernel._backend._marker._ahead += 3 * 3600 * 1000
         new = kernel.root("v1")._eventual_send("wait", (), {}, wants_result=True)
         await kernel.idle()
         page = await text(visit, "/promises")

@@ -119,7 +119,7 @@ def test_what_was_not_committed_leaves_no_mark(tmp_path: Path) -> None:
 def test_a_store_that_had_none_says_at_least(tmp_path: Path) -> None:
     run = Run(tmp_path / "k.db")
     old = run.give(1.0)
-    for _ in run.backend.connection.execute("DELETE FROM marks; DELETE FROM counters WHERE kind IN ('time', 'clock')"):
+    for _ in run.backend.connection.execute("DELETE FROM marks; DELETE FROM counters WHERE kind IN ('time', 'ahead')"):
         pass
     run.now += HOUR
     run.restart()

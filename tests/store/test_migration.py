@@ -253,7 +253,7 @@ async def test_what_was_there_has_been_there_at_least_since(path: Path) -> None:
         E.send_only(kernel.root("v2")).count()
         await kernel.idle()
         db = kernel._backend.connection
-        marks = Marks.read(db, lambda: time.time() + 7200)
+        marks = Marks.read(db, lambda: time.time() + 7300)
         found: Any = db.execute("SELECT min(seq), max(seq) FROM queue").fetchall()
         assert ["over 2 h", "2 h"] == [str(marks.age("queue", number)) for number in found[0]]
         assert "over 2 h" == str(marks.age("promise", 1))
