@@ -21,7 +21,6 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -50,7 +49,6 @@ _OTHER_PROTOCOL = re.compile(rb"\nupgrade:|PRI \* HTTP/2", re.IGNORECASE)
 _TAIL = 12
 """Bytes that are looked at again with those that follow: one less than the longest of these."""
 
-_ESTABLISHED = b"01"
 _ROOT = 0
 
 App = Callable[..., Awaitable[None]]
@@ -63,11 +61,13 @@ class Limits:
     Attributes:
         connections: at a time.
         is_private: only this process's user, and root, may connect.
-        pause: seconds between two connections that are accepted, where each costs somebody else's time.
+        waiting: connections that wait to be accepted, at most.
+        pause: seconds between two that are accepted, where each costs somebody else's time.
     """
 
     connections: int
     is_private: bool
+    waiting: int = 1_000
     pause: float = 0.0
 
 
@@ -80,6 +80,7 @@ async def serve_http(app: App, listener: socket.socket, limits: Limits) -> None:
         limits: for its clients.
     """
     server = _Server(wrap_app(app, 0, "asgi"), limits, _config(), {})
+    listener.listen(limits.waiting)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.end_all_when_cancelled)
         await trio.serve_listeners(server.serve, [_Listener(listener, limits.pause)], handler_nursery=nursery)
@@ -121,19 +122,26 @@ class _Server:
         if not self._has_room():
             await stream.aclose()
             return
-        if self._limits.is_private and not is_of_this_user(stream.socket):
-            await _refuse(stream, b"this belongs to another user")
-            return
         connection = _Connection(stream, self)
         self._connections[connection] = None
         try:
-            await _Http(self._app, self._config, self._context, ConnectionState({}), connection)  # type: ignore[arg-type]
+            await self._serve(connection)
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
         except* Exception:
             logger.exception("a connection failed")
         finally:
             connection.end()
+
+    async def _serve(self, connection: _Connection) -> None:
+        with trio.move_on_after(IDLE_SECONDS) as scope:
+            await trio.lowlevel.wait_readable(connection.socket)  # until then it has cost next to nothing
+        if scope.cancelled_caught:
+            return
+        if self._limits.is_private and not is_of_this_user(connection.socket):
+            await connection.refuse(b"this belongs to another user")
+            return
+        await _Http(self._app, self._config, self._context, ConnectionState({}), connection)  # type: ignore[arg-type]
 
     def _has_room(self) -> bool:
         if len(self._connections) < self._limits.connections:
@@ -181,8 +189,14 @@ class _Connection:
         if not _OTHER_PROTOCOL.search(seen):
             return data
         if self.is_idle:
-            await _refuse(self._stream, b"HTTP/1.1 only")
+            await self.refuse(b"HTTP/1.1 only")
         return b""
+
+    async def refuse(self, reason: bytes) -> None:
+        head = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\nconnection: close\r\n"
+        with suppress(trio.BrokenResourceError):
+            await self.send_all(head + b"content-length: %d\r\n\r\n%s\n" % (len(reason) + 1, reason))
+            await self._stream.send_eof()
 
     async def send_all(self, data: bytes) -> None:
         with trio.move_on_after(SEND_SECONDS) as scope:
@@ -208,36 +222,51 @@ class _Http(TCPServer):
         await super().protocol_send(event)
 
 
-async def _refuse(stream: trio.SocketStream, reason: bytes) -> None:
-    head = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain\r\nconnection: close\r\n"
-    with trio.move_on_after(SEND_SECONDS):
-        with suppress(trio.BrokenResourceError):
-            await stream.send_all(head + b"content-length: %d\r\n\r\n%s\n" % (len(reason) + 1, reason))
-    await trio.aclose_forcefully(stream)
-
-
 # ---- who is at the other end ------------------------------------------------------------------------
 
 
 def is_of_this_user(connection: socket.socket | trio.socket.SocketType) -> bool:
     """Whether this process's user, or root, opened a connection over the loopback.
 
-    A system that does not tell lets everybody through, to where secrets are asked for. A client that has let go of
-    its end already is nobody's.
+    A system that does not tell (`sock_diag` is a part of Linux that can be left out) lets everybody through, to where
+    secrets are asked for. A client that has let go of its end already is nobody's.
     """
     try:
-        client, server = (_address(it) for it in (connection.getpeername(), connection.getsockname()))
-        tables = [Path("/proc/net", name).read_bytes() for name in ("tcp", "tcp6")]
+        client, server = connection.getpeername(), connection.getsockname()
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as system:
+            if _owner(system, server, client) is None:
+                return True  # it does not even know our end
+            owner = _owner(system, client, server)
     except OSError:
         return True
-    for prefix, table in zip((b"", b"0000000000000000FFFF0000"), tables, strict=True):
-        found = re.search(rb"\d: %s%s %s%s (.*)" % (prefix, client, prefix, server), table)
-        if found:
-            state, _, _, _, uid, _, inode, *_ = found[1].split()
-            return state == _ESTABLISHED and inode != b"0" and int(uid) in (os.getuid(), _ROOT)
-    return False
+    return owner is not None and owner.inode != 0 and owner.uid in (os.getuid(), _ROOT)
 
 
-def _address(pair: tuple[str, int]) -> bytes:
-    (packed,) = struct.unpack("=I", socket.inet_aton(pair[0]))
-    return b"%08X:%04X" % (packed, pair[1])
+_SOCK_DIAG = 4
+_BY_FAMILY = 20
+_REQUEST = 1
+_ERROR = 2
+_HEADER = struct.Struct("=IHHII")
+_QUESTION = struct.Struct("=BBBxI")
+_FOUND = struct.Struct("=4x48x3I2I")
+_ANY = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+"""Whatever its interface and cookie."""
+
+
+@frozen
+class _Owner:
+    uid: int
+    inode: int
+    """Of its file; 0 if nobody has it open any more."""
+
+
+def _owner(system: socket.socket, near: tuple[str, int], far: tuple[str, int]) -> _Owner | None:
+    """Whose the end at `near` of the connection to `far` is, as the system has it; None if there is none."""
+    ends = struct.pack("!HH16s16s", near[1], far[1], socket.inet_aton(near[0]), socket.inet_aton(far[0]))
+    question = _QUESTION.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, 0xFFFFFFFF) + ends + _ANY
+    system.send(_HEADER.pack(_HEADER.size + len(question), _BY_FAMILY, _REQUEST, 1, 0) + question)
+    answer = system.recv(4096)
+    if _HEADER.unpack_from(answer)[1] == _ERROR:
+        return None
+    *_, uid, inode = _FOUND.unpack_from(answer, _HEADER.size)
+    return _Owner(uid, inode)

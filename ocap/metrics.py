@@ -254,7 +254,7 @@ async def serve(
         await _answer(kernel, hosts, scope, send)
 
     task_status.started(f"http://127.0.0.1:{bound}/metrics")
-    await serve_http(app, listener, Limits(MAX_CONNECTIONS, is_private=False, pause=PAUSE))
+    await serve_http(app, listener, Limits(MAX_CONNECTIONS, is_private=False, waiting=MAX_CONNECTIONS, pause=PAUSE))
 
 
 async def _answer(kernel: Kernel, hosts: set[bytes], scope: Any, send: Callable[[Any], Awaitable[None]]) -> None:

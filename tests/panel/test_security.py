@@ -405,18 +405,6 @@ async def test_smuggled_or_broken_requests_change_nothing(db: Path, rest: str) -
         assert 2 == await vats(visit)
 
 
-async def test_crowd_of_idle_connections_does_not_stop_the_kernel(db: Path) -> None:
-    async with visiting(db) as visit:
-        crowd = [await trio.open_tcp_stream("127.0.0.1", visit.port) for _ in range(150)]
-        with trio.fail_after(10):
-            assert {"answer": [["x"], {}]} == await visit.served.client.call(
-                "send", target="a", method="echo", args=["x"]
-            )
-            assert 200 == (await visit.client.get("/")).status_code
-        for stream in crowd:
-            await stream.aclose()
-
-
 async def test_so_many_streams_and_no_more(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocap.panel.app.STREAMS", 2)
     async with visiting(db) as visit:
