@@ -50,19 +50,24 @@ def _escaped(name: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
-def read_lines(path: Path, *, follow: bool = False, wait: Callable[[], None] | None = None) -> Iterator[Line]:
+def read_lines(
+    path: Path, *, follow: bool = False, wait: Callable[[], None] | None = None, last: int | None = None
+) -> Iterator[Line]:
     """The lines of a log, oldest first.
 
     Args:
         path: the log file; a pipe will do.
         follow: at the end, wait for more, for ever.
         wait: what waits between two looks; a while by default.
+        last: only those that begin in so many bytes before the end, and what comes after; all by default. Their
+            numbers count from there.
 
     Raises:
         OSError: the file cannot be read.
     """
     wait = wait or (lambda: time.sleep(POLL_SECONDS))
-    finished = 0  # the number of the last part that was read to its end
+    # The number of the last part that was read to its end, or is not to be read; and what to skip of the next.
+    finished, skipped = (0, 0) if last is None else _before_the_last(path, last)
     is_rotated = False
     while True:
         older = next((it for it in parts_of(path) if it[0] > finished), None)
@@ -78,6 +83,10 @@ def read_lines(path: Path, *, follow: bool = False, wait: Callable[[], None] | N
             continue  # a part that retention took away meanwhile
         with file:
             status = os.fstat(file.fileno())
+            if skipped:
+                file.seek(skipped - 1)
+                file.readline()  # up to the first line that begins there
+                skipped = 0
             if older is not None:
                 finished, is_rotated = older[0], True
                 yield from _Reader(older[1].name, file.readline).lines(to_the_end=True)
@@ -98,6 +107,24 @@ def read_lines(path: Path, *, follow: bool = False, wait: Callable[[], None] | N
                     file.seek(0)  # emptied in place
                     reader.restart()
                 wait()
+
+
+def _before_the_last(path: Path, last: int) -> tuple[int, int]:
+    """Where the last so many bytes of a log begin: the part before, and how much of the next file comes before."""
+    parts = parts_of(path)
+    files = [(0 if not parts else parts[-1][0], path)]
+    files += [(parts[index - 1][0] if index else 0, parts[index][1]) for index in reversed(range(len(parts)))]
+    for before, file in files:
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            continue  # rotated, or taken away, meanwhile
+        if not stat.S_ISREG(status.st_mode):
+            return before, 0
+        if status.st_size >= last:
+            return before, status.st_size - last
+        last -= status.st_size
+    return 0, 0
 
 
 def _is_now(path: Path, status: os.stat_result) -> int | None:

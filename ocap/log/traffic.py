@@ -7,7 +7,8 @@ not be delivered. What a vat does to itself, and what becomes of it, is a note.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from attrs import define, field, frozen
 
@@ -65,7 +66,11 @@ class Traffic:
 
 
 def traffic_of(
-    entries: Iterable[Entry], is_wanted: Callable[[Entry], bool] = lambda _: True, *, limit: int = MAX_STEPS
+    entries: Iterable[Entry],
+    is_wanted: Callable[[Entry], bool] = lambda _: True,
+    *,
+    limit: int = MAX_STEPS,
+    ran: Mapping[int, str] = MappingProxyType({}),
 ) -> Traffic:
     """The steps that entries tell of.
 
@@ -73,9 +78,10 @@ def traffic_of(
         entries: the log, whole and in order: who sent a message stands before its delivery.
         is_wanted: which entries are to be seen.
         limit: steps at most.
+        ran: of cranks that are not in the log, or not whole, the vats that ran in them.
     """
     traffic = Traffic()
-    origins = _Origins()
+    origins = _Origins(ran)
     names: dict[str, str] = {}
     for entry in entries:
         if entry.vat is not None:
@@ -96,7 +102,8 @@ def traffic_of(
 class _Origins:
     """Who sent what, and who settled what, as far as the log was read."""
 
-    def __init__(self) -> None:
+    def __init__(self, ran: Mapping[int, str]) -> None:
+        self._ran = ran
         self._senders: dict[str, str] = {}  # by the promise of the answer
         self._unanswered: dict[tuple[int, str], list[str]] = {}  # by crank and method
         self._settlers: dict[str, str] = {}
@@ -143,23 +150,24 @@ class _Origins:
                     kind = "rejected" if settlement["rejected"] else "fulfilled"
                     head = safe_text(f"{settlement['promise']}{' rejected' if settlement['rejected'] else ''}: ")
                     whole = value_text(settlement["data"])
-                    settler = self._settler(settlement["promise"])
+                    settler = self._settler(entry, settlement["promise"])
                     yield Step(kind, entry.crank, settler, vat, f"{head}{_cut(whole)}", f"{head}{whole}")
             case "start":
                 yield _note(entry, f"incarnation {ours['incarnation']}")
 
     def _sender(self, entry: Entry, ours: Fields) -> str:
+        otherwise = HOST if entry.cause == 0 else self._ran.get(entry.cause, KERNEL)
         if ours["result"] is not None:
-            return self._senders.pop(ours["result"], HOST if entry.cause == 0 else KERNEL)
+            return self._senders.pop(ours["result"], otherwise)
         senders = self._unanswered.get((entry.cause, ours["method"]))
-        return senders.pop(0) if senders else HOST if entry.cause == 0 else KERNEL
+        return senders.pop(0) if senders else otherwise
 
-    def _settler(self, promise: str) -> str:
+    def _settler(self, entry: Entry, promise: str) -> str:
         seen = set()
         while promise not in self._settlers and promise in self._follows and promise not in seen:
             seen.add(promise)
             promise = self._follows[promise]
-        return self._settlers.get(promise, KERNEL)
+        return self._settlers.get(promise, self._ran.get(entry.cause, KERNEL))
 
 
 def _note(entry: Entry, text: str) -> Step:

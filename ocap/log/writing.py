@@ -67,12 +67,15 @@ class LogFile:
         retention: how much is kept; everything by default.
         now: the time, in seconds since the epoch.
 
+    Attributes:
+        path: as it was given.
+
     Raises:
         ConfigError: the file cannot be opened, or another program writes to it and either is to rotate it.
     """
 
     def __init__(self, path: Path, retention: Retention | None = None, now: Callable[[], float] = time.time) -> None:
-        self._path = path
+        self.path = path
         self._retention = retention or Retention()
         self._rotates = self._retention != Retention()
         self._now = now
@@ -88,7 +91,7 @@ class LogFile:
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         # Not 0666: what vats tell each other is nobody else's business.
-        self._fd = os.open(self._path, flags, 0o600)
+        self._fd = os.open(self.path, flags, 0o600)
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             self._rotates = False
@@ -98,7 +101,7 @@ class LogFile:
         except BlockingIOError:
             os.close(self._fd)
             reason = "another program writes to this log, and one that is rotated has one writer"
-            raise ConfigError("--log-json", f"{self._path}: {reason}") from None
+            raise ConfigError("--log-json", f"{self.path}: {reason}") from None
         self._size = status.st_size
         self._began = self._now()
         if self._size:
@@ -106,7 +109,7 @@ class LogFile:
 
     def _go_on(self, changed: float) -> None:
         """Append to what another run has left."""
-        with self._path.open("rb") as file:
+        with self.path.open("rb") as file:
             try:
                 self._began = datetime.fromisoformat(from_json_line(file.readline()).time or "").timestamp()
             except ValueError:
@@ -140,16 +143,16 @@ class LogFile:
         return self._size + more > retention.part_size or self._now() - self._began > retention.part_seconds
 
     def _rotate(self) -> None:
-        parts = parts_of(self._path)
+        parts = parts_of(self.path)
         number = parts[-1][0] + 1 if parts else 1
-        self._path.rename(self._path.with_name(f"{self._path.name}.{number:06}"))
+        self.path.rename(self.path.with_name(f"{self.path.name}.{number:06}"))
         os.close(self._fd)
         self._open()
         self._take_away()
 
     def _take_away(self) -> None:
         """Remove the oldest parts while there is too much, or what is too old."""
-        parts = [(part, part.stat()) for _, part in parts_of(self._path)]
+        parts = [(part, part.stat()) for _, part in parts_of(self.path)]
         total = self._size + sum(status.st_size for _, status in parts)
         size, seconds = self._retention.size, self._retention.seconds
         for part, status in parts:

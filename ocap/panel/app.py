@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -20,14 +20,13 @@ from ocap.daemon.client import Client
 from ocap.daemon.protocol import RequestFailedError
 from ocap.legible import as_text, safe_lines, safe_text
 from ocap.log import Entry, to_line
-from ocap.log.chain import NoSuchCrankError, chain_to
-from ocap.log.selection import Selection
 from ocap.log.svg import to_svg
 from ocap.log.traffic import Traffic, traffic_of
 from ocap.panel.access import Doorkeeper, Wall, cookie_name
 from ocap.panel.actions import Actions, FormError, Said
 from ocap.panel.drawing import graph, plot
-from ocap.panel.live import Live, Shown
+from ocap.panel.feeds import Feed, Filter, Shown
+from ocap.panel.live import Live
 from ocap.panel.rates import latency, rate
 from ocap.panel.reading import HIDDEN, PAGE, NothingThereError, Reader
 from ocap.protocol.errors import OcapError
@@ -37,9 +36,9 @@ STEPS = 60
 """Of the diagram of live traffic: what fits on a screen or two."""
 
 UNSEEN = "kernel, or not seen"
-"""Whom a sampled message is from whose sending was passed over."""
+"""Whom a message is from whose sending was not seen."""
 
-LINES = 200
+LINES = 500
 """Of traffic that a page shows at once."""
 
 DRAWN = 1_000
@@ -298,77 +297,73 @@ class Panel:
     # ---- traffic --------------------------------------------------------------------------------
 
     async def _traffic(self, request: Request) -> Response:
-        self._live.glance()
-        selection, filters = _selection(request.query_params)
+        feed = self._live.traffic.find(_filter(request.query_params))
         with self._reader.snapshot():
             vats = self._reader.vats()
-        lines = _lines(self._live.since(0), selection)[-LINES:]
-        last = self._live.ring[-1].number if self._live.ring else 0
-        context = {"filters": filters, "vats": vats, "lines": lines, "last": last, "query": request.url.query}
-        return self._show(request, "traffic.html", 200, "traffic", **context)
+        last = feed.ring[-1].number if feed.ring else 0
+        context = {"filters": feed.filter, "vats": vats, "lines": _lines(list(feed.ring)[-LINES:]), "last": last}
+        return self._show(request, "traffic.html", 200, "traffic", said=feed.said(), query=request.url.query, **context)
 
     async def _diagram(self, request: Request) -> Response:
-        self._live.glance()
-        selection, _ = _selection(request.query_params)
-        entries = [it.entry for it in self._live.ring if it.entry is not None]
+        feed = self._live.traffic.find(_filter(request.query_params))
+        entries = [it.entry for it in feed.ring if it.entry is not None]
+        by = {it.entry.cause: it.by for it in feed.ring if it.entry is not None and it.by is not None}
         recent = {id(entry) for entry in entries[-DRAWN:]}
-        traffic = traffic_of(entries, lambda entry: id(entry) in recent and selection.has(entry), limit=DRAWN)
+        ran = {crank: vat for crank, (vat, _) in by.items()}
+        traffic = traffic_of(entries, lambda entry: id(entry) in recent, limit=DRAWN, ran=ran)
         steps = traffic.steps[-STEPS:]
         taking_part = {vat for step in steps for vat in (step.source, step.target)}
-        names = {vat: name for vat, name in traffic.names.items() if vat in taking_part}
+        names = {vat: name for vat, name in (traffic.names | dict(by.values())).items() if vat in taking_part}
         if KERNEL in names:
             names[KERNEL] = UNSEEN
         return Response(to_svg(Traffic(names, steps, len(steps))), media_type="image/svg+xml", headers=_PICTURE)
 
     async def _why_crank(self, request: Request) -> Response:
         crank = request.path_params["crank"]
-        entries = [it.entry for it in self._live.ring if it.entry is not None]
-        try:
-            chain = chain_to(crank, lambda: entries)
-        except NoSuchCrankError:
-            chain = []
-        lines = [to_line(entry) for entry in chain]
+        lines = [to_line(entry) for entry in await self._live.traffic.why(crank)]
         return self._show(request, "why.html", 200, "traffic", crank=crank, lines=lines)
 
     async def _events(self, request: Request) -> Response:
         try:
             asked = await request.json()
             since, wants_traffic = int(asked.get("since", 0)), bool(asked.get("traffic"))
-            selection, _ = _selection({name: str(asked.get(name, "")) for name in ("vat", "method", "ref")})
+            chosen = _filter({name: str(asked.get(name, "")) for name in ("vat", "method", "ref")})
         except (ValueError, TypeError, AttributeError, RecursionError):
             return PlainTextResponse("no such stream\n", 400)
         if self._streams >= STREAMS:
             return PlainTextResponse(f"{STREAMS} pages follow already; close one\n", 503)
-        stream = self._stream(selection, since, wants_traffic=wants_traffic)
-        return StreamingResponse(stream, media_type="text/event-stream")
+        return StreamingResponse(self._stream(chosen if wants_traffic else None, since), media_type="text/event-stream")
 
-    async def _stream(self, selection: Selection, since: int, *, wants_traffic: bool) -> AsyncGenerator[bytes, None]:
+    async def _stream(self, chosen: Filter | None, since: int) -> AsyncGenerator[bytes, None]:
         self._streams += 1
         try:
-            if wants_traffic:
-                with self._live.looking():
-                    async for event in self._news(selection, since, wants_traffic=True):
-                        yield event
-            else:
-                async for event in self._news(selection, since, wants_traffic=False):
+            if chosen is None:
+                async for event in self._news(None, since):
                     yield event
+            else:
+                feed = self._live.traffic.find(chosen)
+                with feed.looking():
+                    async for event in self._news(feed, since):
+                        yield event
         finally:
             self._streams -= 1
 
-    async def _news(self, selection: Selection, since: int, *, wants_traffic: bool) -> AsyncGenerator[bytes, None]:
-        version = self._live.version
+    async def _news(self, feed: Feed | None, since: int) -> AsyncGenerator[bytes, None]:
+        version, said = self._live.version, ""
         yield b": here\n\n"
         while True:
+            changed = self._live.changed
             news: dict[str, Any] = {}
             if self._live.version != version:
                 version = news["version"] = self._live.version
-            if wants_traffic and (fresh := self._live.since(since)):
+            if feed is not None and feed.said() != said:
+                said = news["said"] = feed.said()
+            if feed is not None and (fresh := feed.after(since)):
                 since = news["since"] = fresh[-1].number
-                if lines := _lines(fresh, selection)[-LINES:]:
-                    news["lines"] = lines
+                news["lines"] = _lines(fresh)
             if news:
                 yield f"data: {json.dumps(news)}\n\n".encode()
-            if not await _within(HEARTBEAT, self._live.changed):
+            if not await _within(HEARTBEAT, changed.wait):
                 yield b": still here\n\n"
             await trio.sleep(0.2)  # what comes in a crowd is told at once
 
@@ -463,21 +458,26 @@ def _number(request: Request, name: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
 
 
-def _selection(asked: Mapping[str, str]) -> tuple[Selection, dict[str, str]]:
-    """The filter of the traffic, and its fields as they were given."""
-    filters = {name: asked.get(name, "").strip()[:100] for name in ("vat", "method", "ref")}
-    vats, methods, refs = (frozenset({text} if text else ()) for text in filters.values())
-    return Selection(vats=vats, methods=methods, refs=refs), filters
+def _filter(asked: Mapping[str, str]) -> Filter:
+    """The filter of the traffic."""
+    return Filter(*(asked.get(name, "").strip()[:100] for name in ("vat", "method", "ref")))
 
 
-def _lines(shown: list[Shown], selection: Selection) -> list[dict[str, Any]]:
+def _lines(shown: Sequence[Shown]) -> list[dict[str, Any]]:
+    """The lines of traffic; of more than a page can show at once the latest."""
     lines: list[dict[str, Any]] = []
-    for it in shown:
+    if len(shown) > LINES:
+        lines.append(_remark(f"{len(shown) - LINES:,} lines more than can be shown at once"))
+    for it in shown[-LINES:]:
         if it.entry is None:
-            lines.append({"kind": "passed-over", "crank": 0, "text": f"{it.passed_over} cranks passed over"})
-        elif selection.has(it.entry):
+            lines.append(_remark(f"{it.passed_over:,} cranks passed over"))
+        else:
             lines.append({"kind": _kind(it.entry), "crank": it.entry.crank, "text": to_line(it.entry)})
     return lines
+
+
+def _remark(text: str) -> dict[str, Any]:
+    return {"kind": "passed-over", "crank": 0, "text": text}
 
 
 def _kind(entry: Entry) -> str:

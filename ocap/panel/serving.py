@@ -57,7 +57,7 @@ async def serve_panel(database: Path | None, port: int | socket.socket, announce
     keeper = Doorkeeper(lambda code: announce(f"http://127.0.0.1:{bound}/#{code}"))
     reader = Reader(Path(about["database"]))
     try:
-        live = Live(reader, path)
+        live = Live(reader, path, about.get("log_json"))
         app = Panel(reader, live, about, connect).app(keeper, bound)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(live.run)

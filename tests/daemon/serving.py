@@ -14,6 +14,8 @@ from ocap.daemon.client import Client
 from ocap.daemon.commands import Commands
 from ocap.daemon.server import open_control
 from ocap.daemon.tap import Tap
+from ocap.log import event_line
+from ocap.log.writing import LogFile
 
 VAT = """
 from vats import DurableExo, E, Exo, make_promise_kit
@@ -102,13 +104,15 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(db: Path, **about: str) -> AsyncIterator[Served]:
-    """A kernel on `db`, with one client, and the vat of these tests beside it."""
+async def serving(db: Path, log: LogFile | None = None, **about: str) -> AsyncIterator[Served]:
+    """A kernel on `db`, with one client, and the vat of these tests beside it; it may write a message log."""
     db.with_name("vat.py").write_text(VAT)
     async with Kernel(db) as kernel, trio.open_nursery() as nursery:
-        tap = Tap(kernel)
+        write = None if log is None else lambda event: log.write(event_line(event, kernel.vat_name))
+        tap = Tap(kernel, write)
         nursery.start_soon(tap.run)
-        commands = Commands(kernel, tap, {"pid": 1, "database": str(db), **about})
+        told = {"pid": 1, "database": str(db), "log_json": None if log is None else str(log.path), **about}
+        commands = Commands(kernel, tap, told)
         async with open_control(commands, db) as path, await Client.connect(path) as client:
             yield Served(kernel, tap, path, client, str(db.parent))
         nursery.cancel_scope.cancel()

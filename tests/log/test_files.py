@@ -174,7 +174,7 @@ def test_what_is_no_number_of_days_is_refused(days: float) -> None:
 # ---- following ------------------------------------------------------------------------------------
 
 
-def follow(path: Path, steps: Iterator[None]) -> list[bytes]:
+def follow(path: Path, steps: Iterator[None], last: int | None = None) -> list[bytes]:
     """What one who follows a log sees, if `steps` happen where it would wait."""
     found: list[bytes] = []
 
@@ -183,7 +183,7 @@ def follow(path: Path, steps: Iterator[None]) -> list[bytes]:
             raise OverError
 
     with pytest.raises(OverError):
-        found.extend(line.text for line in read_lines(path, follow=True, wait=wait))
+        found.extend(line.text for line in read_lines(path, follow=True, wait=wait, last=last))
     return found
 
 
@@ -270,6 +270,45 @@ def test_following_is_live(path: Path) -> None:
             assert process.poll() is None
         finally:
             process.terminate()
+    log.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    parts=st.lists(st.lists(st.integers(0, 30), max_size=6), min_size=1, max_size=4),
+    last=st.integers(1, 400),
+)
+def test_end_of_a_log_is_its_lines_that_begin_there(
+    parts: list[list[int]], last: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """However it is cut into parts, and wherever in a line its end is taken to begin."""
+    path = tmp_path_factory.mktemp("end") / "log"
+    data = [b"".join(b"%d" % (size % 10) * size + b"\n" for size in part) for part in parts]
+    for number, part in enumerate(data[:-1], 1):
+        path.with_name(f"log.{number:06}").write_bytes(part)
+    path.write_bytes(data[-1])
+    end = sum(map(len, data))
+    expected, begin = [], 0
+    for line in b"".join(data).splitlines(keepends=True):
+        if begin >= end - last:
+            expected.append(line.rstrip(b"\n"))
+        begin += len(line)
+    assert [line.text for line in read_lines(path, last=last)] == expected
+
+
+def test_follower_of_the_end_sees_what_comes_across_rotations(path: Path) -> None:
+    log = LogFile(path, Retention(size=MIN_SIZE * 100))
+    for number in range(100):
+        log.write(f"{number:03}")
+
+    def go_on() -> Iterator[None]:
+        log.write("first")
+        log._rotate()
+        log.write("second")
+        yield
+        yield
+
+    assert follow(path, go_on(), last=8) == [b"098", b"099", b"first", b"second"]
     log.close()
 
 

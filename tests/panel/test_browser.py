@@ -198,7 +198,7 @@ def test_send_a_message_and_see_the_answer(browser: Browser) -> None:
 def test_follow_the_traffic(browser: Browser) -> None:
     vat = listed()["first"]["vats"][1]["id"]
     browser.go("/traffic?method=echo")
-    time.sleep(1.5)  # until the panel follows
+    browser.until_shown("Everything that fits since", "#said")
     assert 0 == ocap("send", vat, "echo", '"seen live"').returncode
     browser.until_shown('.echo("seen live")', "#lines")
     ocap("send", vat, "wait_not", '"other"')
@@ -219,6 +219,29 @@ def test_follow_the_traffic(browser: Browser) -> None:
     link.click()
     browser.until_shown("What led to it")
     assert "seen live" in browser.text("pre")
+
+
+def test_follow_the_log_file(browser: Browser) -> None:
+    vat = listed()["first"]["vats"][1]["id"]
+    database = browser.folder / "k.db"
+    ocap("stop", "--db", database)
+    assert 0 == ocap("start", "--db", database, "--log-json", browser.folder / "log.jsonl").returncode
+    ocap("send", vat, "echo", '"before anybody looked"')
+    browser.go("/traffic")
+    browser.until_shown("Everything, from the log file", "#said")
+    browser.until_shown("before anybody looked", "#lines")
+    ocap("send", vat, "read", "1")
+    browser.until_shown(".read(1)", "#lines")
+    browser.go(f"/traffic?vat={vat}&method=echo")
+    browser.until_shown("Everything that fits, from the log file", "#said")
+    ocap("send", vat, "echo", '"seen in the file"')
+    browser.until_shown("seen in the file", "#lines")
+    assert ".read(" not in browser.text("#lines")
+    ocap("stop", "--db", database)
+    assert 0 == ocap("start", "--db", database).returncode
+    browser.until_shown("Everything that fits since", "#said")  # the page as it is
+    ocap("send", vat, "echo", '"from the kernel again"')
+    browser.until_shown("from the kernel again", "#lines")
 
 
 def test_pages_follow_what_others_change(browser: Browser) -> None:

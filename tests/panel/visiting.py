@@ -12,6 +12,7 @@ import httpx
 import trio
 from attrs import define
 
+from ocap.log.writing import LogFile
 from ocap.panel.access import cookie_name
 from ocap.panel.serving import serve_panel
 from tests.daemon.serving import Served, serving, toml, until
@@ -81,10 +82,10 @@ class Visit:
 
 
 @asynccontextmanager
-async def visiting(db: Path, *, launched: bool = True) -> AsyncIterator[Visit]:
+async def visiting(db: Path, *, launched: bool = True, log: LogFile | None = None) -> AsyncIterator[Visit]:
     """The panel of a kernel, which has the subcluster `c` of the vats `a` and `b`."""
     links: list[str] = []
-    async with serving(db, folder=str(db.parent)) as it, trio.open_nursery() as nursery:
+    async with serving(db, log, folder=str(db.parent)) as it, trio.open_nursery() as nursery:
         if launched:
             await it.client.call("launch", text=toml(), folder=it.folder)
         nursery.start_soon(serve_panel, db, 0, links.append)

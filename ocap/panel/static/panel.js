@@ -191,6 +191,7 @@ async function follow() {
           const news = JSON.parse(event.slice(6));
           if (news.since) asked.since = news.since;
           if (news.version && document.querySelector("[data-live]")) refresh();
+          if (news.said) document.getElementById("said").textContent = news.said;
           if (news.lines && !isPaused) add(news.lines);
         }
       }
