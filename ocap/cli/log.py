@@ -12,7 +12,7 @@ import attrs
 
 from ocap.legible import safe_text
 from ocap.log import BadEntryError, Entry, from_json_line, to_json_line, to_line
-from ocap.log.chain import Log, NoSuchCrankError, chain_to
+from ocap.log.chain import Chain, Log, NoSuchCrankError, chain_to
 from ocap.log.mermaid import to_mermaid
 from ocap.log.reading import parts_of, read_lines
 from ocap.log.selection import Selection
@@ -45,7 +45,7 @@ def explain_crank(path: Path, crank: int, *, times: bool, as_json: bool) -> int:
     except NoSuchCrankError as error:
         print(f"ocap: {error}", file=sys.stderr)
         return 1
-    for entry in chain:
+    for entry in chain.entries:
         _print(entry, times=times, as_json=as_json)
     return 0
 
@@ -64,20 +64,19 @@ def draw(path: Path, selection: Selection, form: str, *, crank: int | None, as_j
         ConfigError: the file cannot be read.
     """
     log = _again_and_again(path)
-    is_wanted = selection.has
-    if crank is not None:
+    if crank is None:
+        traffic = traffic_of(log(), selection.has)
+        part, advice = "first", "; narrow it with --crank, --vat or --method"
+    else:
         try:
             chain = _chain(log, crank)
         except NoSuchCrankError as error:
             print(f"ocap: {error}", file=sys.stderr)
             return 1
-        cranks = {entry.crank for entry in chain}
-        is_wanted = lambda entry: entry.crank in cranks and entry in chain  # noqa: E731 - one of two
-    traffic = traffic_of(log(), is_wanted)
+        traffic = traffic_of(chain.entries, limit=sys.maxsize).newest(MAX_STEPS)
+        part, advice = "last", ""
     if traffic.count > MAX_STEPS:
-        text = (
-            f"the diagram has the first {MAX_STEPS} of {traffic.count} steps; narrow it with --crank, --vat or --method"
-        )
+        text = f"the diagram has the {part} {MAX_STEPS} of {traffic.count} steps{advice}"
         print(f"ocap: {text}", file=sys.stderr)
     if as_json:
         print(json.dumps({"participants": traffic.names, "steps": [attrs.asdict(step) for step in traffic.steps]}))
@@ -86,10 +85,12 @@ def draw(path: Path, selection: Selection, form: str, *, crank: int | None, as_j
     return 0
 
 
-def _chain(log: Log, crank: int) -> list[Entry]:
+def _chain(log: Log, crank: int) -> Chain:
     chain = chain_to(crank, log)
-    if chain[0].cause:
-        print(f"ocap: the log does not go back to crank {chain[0].cause}, which caused this", file=sys.stderr)
+    if chain.missing:
+        first, more = chain.missing[0], len(chain.missing) - 1
+        also = f", and {more} more" if more else ""
+        print(f"ocap: the log does not go back to {first}{also}", file=sys.stderr)
     return chain
 
 

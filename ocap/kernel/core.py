@@ -437,7 +437,7 @@ class Core:
             if isinstance(kernel_side, deliveries.RetireExports):
                 self.facets.retire(kernel_side.vrefs)
             return self._over()
-        return Crank(self.state.crank, self.state.cause, vat, delivery, item)
+        return Crank(self.state.crank, self.state.cause, vat, delivery, item, kernel_side)
 
     def _refuse(self, item: CreateVat | UpgradeVat | PingVat, error: CapData) -> Crank:
         """What was asked of a vat cannot be done; who asked is told."""

@@ -30,6 +30,7 @@ class Crank:
         cause: the crank that queued what this one took up; 0 for the host.
         vat: who must answer `delivery`; None if the crank is over already.
         item: what was taken from the queue, if anything.
+        kernel_side: the delivery in krefs, for the log.
         is_upgrade: the delivery is for a new worker beside the vat's own, which goes on if the new one fails.
     """
 
@@ -38,6 +39,7 @@ class Crank:
     vat: VatId | None = None
     delivery: deliveries.Delivery | None = None
     item: Item | None = None
+    kernel_side: deliveries.Delivery | None = field(default=None, eq=False)
 
     @property
     def is_upgrade(self) -> bool:

@@ -56,7 +56,7 @@ class Failures:
             self.panic(crank, reason)
             return
         self._cranks.begin(crank.cause)
-        self._state.emit(Event(crank.number, crank.cause, "fault", vat, vat_side=crank.delivery, text=reason))
+        self._state.emit(Event(crank.number, crank.cause, "fault", vat, crank.kernel_side, crank.delivery, reason))
         self._cranks.complain(crank, outcome)
         if isinstance(crank.item, UpgradeVat):
             self._refuse_upgrade(crank.item, reason)

@@ -21,7 +21,8 @@ def to_line(entry: Entry) -> str:
     vat = "kernel" if entry.vat is None else f"{entry.vat}:{entry.name or entry.vat}"
     head = f"{entry.crank}<{entry.cause} {safe_text(vat)}  {entry.kind}"
     if entry.kernel is not None and entry.vatside is not None:
-        return f"{head}  {entry.op} {_operation(entry.op or '', entry.kernel, entry.vatside)}".rstrip()
+        what = f"{entry.op} {_operation(entry.op or '', entry.kernel, entry.vatside)}".rstrip()
+        return f"{head}  {what}" if entry.text is None else f"{head}  {what}: {safe_text(entry.text)}"
     return f"{head}  {safe_text(entry.text or '')}".rstrip()
 
 

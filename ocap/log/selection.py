@@ -60,11 +60,10 @@ class Selection:
 
     def _is_of_method(self, entry: Entry) -> bool:
         if entry.op in ("message", "send"):
-            # Of the message that a vat faulted in only the vat's names are told.
-            fields = entry.kernel or entry.vatside or {}
+            fields = entry.kernel or {}
             if fields.get("method") not in self.methods:
                 return False
-            if entry.kernel is not None and fields["result"] is not None:
+            if fields["result"] is not None:
                 self._answers[fields["result"]] = True
             return True
         return any(it["promise"] in self._answers for it in entry.settlements())
@@ -89,15 +88,15 @@ class Selection:
         return event.crank >= self.first and (self.last is None or event.crank <= self.last)
 
     def _is_event_of_method(self, event: Event) -> bool:
-        operation = event.kernel or event.vat_side
+        operation = event.kernel
         if isinstance(operation, CALLS):
             if operation.method not in self.methods:
                 return False
-            if event.kernel is not None and operation.result is not None:
+            if operation.result is not None:
                 self._answers[operation.result] = True
             return True
-        if isinstance(event.kernel, SETTLED):
-            return any(it.promise in self._answers for it in event.kernel.settlements)
+        if isinstance(operation, SETTLED):
+            return any(it.promise in self._answers for it in operation.settlements)
         return False
 
 

@@ -64,6 +64,12 @@ class Traffic:
     steps: list[Step] = field(factory=list)
     count: int = 0
 
+    def newest(self, count: int) -> Traffic:
+        """The last steps of it, and who takes part in these."""
+        steps = self.steps[-count:]
+        taking_part = {vat for step in steps for vat in (step.source, step.target)}
+        return Traffic({vat: name for vat, name in self.names.items() if vat in taking_part}, steps, self.count)
+
 
 def traffic_of(
     entries: Iterable[Entry],
@@ -119,8 +125,11 @@ class _Origins:
                     yield _note(entry, f"exits: {value_text(ours['data'])}")
             case "deliver" if ours is not None and vat is not None:
                 yield from self._delivery(entry, ours, vat)
-            case "fault" | "terminate" if vat is not None:
-                yield _note(entry, f"{'fault' if entry.kind == 'fault' else 'terminated'}: {entry.text}")
+            case "fault" if vat is not None:
+                yield from self._delivery(entry, entry.kernel or {}, vat)
+                yield _note(entry, f"fault: {entry.text}")
+            case "terminate" if vat is not None:
+                yield _note(entry, f"terminated: {entry.text}")
             case "log" if vat is not None:
                 yield _note(entry, f"says: {entry.text}")
             case "error" if vat is not None:

@@ -388,6 +388,6 @@ def _by_size(value: Any) -> Any:
 
 def _chain(log: Callable[[], Iterable[Entry]], crank: int) -> list[Entry]:
     try:
-        return chain_to(crank, log)
+        return chain_to(crank, log).entries
     except NoSuchCrankError:
         return []

@@ -84,7 +84,7 @@ def test_why_is_a_chain_of_lines(log: Path, capfd: CapFd) -> None:
     chain = lines_of(capfd, log, "--why", "40")
     assert chain[0].startswith("6<0 ")
     assert chain[-1].startswith("40<")
-    assert [line for line in everything if line in chain] == chain
+    assert set(chain) <= set(everything)
     as_json = [json.loads(line) for line in lines_of(capfd, log, "--why", "40", "--json")]
     assert [f"{it['crank']}<{it['cause']}" for it in as_json] == [line.split()[0] for line in chain]
 
@@ -99,7 +99,7 @@ def test_why_says_when_the_log_does_not_go_back_far_enough(log: Path, capfd: Cap
     assert run_app(["log", str(log), "--why", "40"]) == 0
     out, error = capfd.readouterr()
     assert out.splitlines()[-1].startswith("40<")
-    assert error == "ocap: the log does not go back to crank 20, which caused this\n"
+    assert error == "ocap: the log does not go back to crank 20, which caused crank 24\n"
 
 
 def test_bad_lines_are_named_and_passed_over(log: Path, capfd: CapFd) -> None:

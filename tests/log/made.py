@@ -14,8 +14,8 @@ from ocap.protocol.refs import KERNEL, VatId
 V1 = VatId("v1")
 
 
-def _both(operation: Any, kref: str, vref: str, kind: str, vat: VatId = V1) -> Event:
-    return Event(7, 3, kind, vat, operation(kref), operation(vref), time=1.0, took=0.25)
+def _both(operation: Any, kref: str, vref: str, kind: str, vat: VatId = V1, text: str | None = None) -> Event:
+    return Event(7, 3, kind, vat, operation(kref), operation(vref), text, time=1.0, took=0.25)
 
 
 def every_event() -> list[Event]:
@@ -49,7 +49,7 @@ def every_event() -> list[Event]:
         _both(lambda _: deliveries.Message("ko1", "get", _call(), "kp1"), "", "", "deliver", KERNEL),
         Event(7, 3, "log", V1, text="says"),
         Event(7, 3, "error", V1, text="e1\nTraceback"),
-        Event(7, 3, "fault", V1, vat_side=deliveries.Message("o+0", "greet", _call()), text="too much"),
+        _both(lambda ref: deliveries.Message(ref, "greet", _call()), "ko1", "o+0", "fault", text="too much"),
         Event(7, 3, "terminate", V1, text="it exited"),
         Event(0, 0, "note", None, text="undone"),
     ]

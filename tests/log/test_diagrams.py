@@ -73,15 +73,16 @@ def test_what_nobody_settled_comes_from_the_kernel() -> None:
 
 
 def test_fate_of_a_vat_is_a_note() -> None:
-    call = message(1, 0, "v1", "greet", None).vatside
+    call = message(1, 0, "v1", "greet", None).kernel
     log = [
-        entry(1, 0, "fault", "v1", op="message", vatside=call, text="too much"),
+        message(0, 0, "host", "greet", None, "syscall"),
+        entry(1, 0, "fault", "v1", op="message", kernel=call, vatside=call, text="too much"),
         entry(2, 0, "terminate", "v1", text="it exited"),
         entry(3, 0, "log", "v1", text="hello"),
         entry(4, 0, "error", "v1", text="e7\nTraceback"),
     ]
     texts = [step.text for step in traffic_of(log).steps]
-    assert texts == ["fault: too much", "terminated: it exited", "says: hello", "raised, see e7"]
+    assert texts == ["greet()", "fault: too much", "terminated: it exited", "says: hello", "raised, see e7"]
 
 
 def test_what_was_not_asked_for_still_tells_who_sent(exchange: list[Entry]) -> None:

@@ -38,8 +38,8 @@ def test_method_brings_its_answers(exchange: list[Entry]) -> None:
 
 
 def test_method_brings_the_fault_it_ended_in() -> None:
-    fields = message(1, 0, "v1", "greet", None).vatside
-    fault = entry(1, 0, "fault", op="message", vatside=fields, text="too much")
+    fields = message(1, 0, "v1", "greet", None).kernel
+    fault = entry(1, 0, "fault", op="message", kernel=fields, vatside=fields, text="too much")
     assert chosen(Selection(methods=frozenset({"greet"})), [fault]) == [fault]
     assert chosen(Selection(methods=frozenset({"other"})), [fault]) == []
 
