@@ -39,6 +39,7 @@ from ocap.ring.supervisor import TaskSupervisor
 from ocap.ring.tally import Histogram, Tally
 from ocap.ring.watchdog import SLOW_CRANK, Tell, Watchdog
 from ocap.ring.workers import Workers
+from ocap.store.marks import Marks
 from ocap.store.sqlite import Durability, SqliteBackend
 from ocap.verify import Problem, verify, verify_connection
 
@@ -659,6 +660,7 @@ class Kernel:
             stats=self.stats(),
             census=census,
             heaps=self._core.running,
+            marks=Marks.read(connection),
         )
 
     def ref(self, kref: str) -> HostRef:

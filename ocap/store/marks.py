@@ -2,7 +2,7 @@
 
 The core has no clock, and no row has a time. But the numbers of cranks, promises and queued items only
 grow, and who commits them has a clock. So at a commit it notes the time and what the next numbers are:
-what has a lower number was there by then. As old ages may be rough, the marks of a year are some thousand.
+what has a lower number was there by then. As old ages may be rough, the marks of a year are some hundred.
 
 Owns the table `marks`, and of `counters` the rows `time`, of the last commit, and `ahead`, by how much that time
 runs ahead of the clock. They are written with the other counters, at no cost, and become a mark when a later

@@ -9,6 +9,7 @@ import pytest
 
 from ocap import DisconnectedError, E, Kernel
 from ocap.dump import LINES, dump
+from ocap.store.marks import Marks
 from ocap.store.sqlite import SqliteBackend
 from ocap.verify import verify
 from tests.commands import REPOSITORY, start_ocap
@@ -47,13 +48,16 @@ async def test_dump_says_what_waits_and_for_what(tmp_path: Path) -> None:
             [vats["b"], "b", "s1", "suspended"],
         ]
         assert found["vats"][1][6] == "1"  # held back
-        assert [vats["a"], "host", "0"] in [row[1:] for row in found["promises that wait"]]
+        assert [vats["a"], "host", "0"] in [row[3:] for row in found["promises that wait"]]
+        assert {"s"} == {row[2] for row in found["promises that wait"] if 0 <= int(row[1]) < 120}
+        assert "the host asked for it" == " ".join(found["vats"][1][8:])
         assert "dead letters" not in found
         with pytest.raises(DisconnectedError):
             await E(a).flood(40_000_000)
         await kernel.idle()
-        ((_, crank, vat, target, method, *reason),) = parts(kernel.dump())["dead letters"]
+        ((_, seconds, _, crank, vat, target, method, *reason),) = parts(kernel.dump())["dead letters"]
         assert (int(crank) <= kernel.stats()["last_crank"], vat, method) == (True, vats["a"], "flood")
+        assert 0 <= int(seconds) < 60
         assert target.startswith("ko")
         assert " ".join(reason).startswith("sent more than ")
         with pytest.raises(DisconnectedError):
@@ -84,7 +88,10 @@ def rows_of(count: int) -> str:
         rows = [(number, 1, "v1", "ko1", "x\x1b[2J\u202e" + "y" * 200, b"", "", "why") for number in range(count)]
         backend.connection.executemany("INSERT INTO dead_letters VALUES (?,?,?,?,?,?,?,?)", rows)
         query = backend.connection.execute
-        return dump(lambda it: query(it).fetchall(), status=STATUS, stats=STATS, census={}, heaps=frozenset())
+        marks = Marks.read(backend.connection)
+        return dump(
+            lambda it: query(it).fetchall(), status=STATUS, stats=STATS, census={}, heaps=frozenset(), marks=marks
+        )
     finally:
         backend.close()
 

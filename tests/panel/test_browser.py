@@ -322,3 +322,20 @@ def write(browser: Browser, name: str) -> Path:
     path = browser.folder / f"{name}.toml"
     path.write_text(toml(name))
     return path
+
+
+def test_a_promise_that_waits_grows_older_before_the_eyes(browser: Browser) -> None:
+    """Also while nothing happens in the kernel, and so nothing is told to the page."""
+    vat = listed()["first"]["vats"][0]["id"]
+    assert 0 == ocap("suspend", vat).returncode
+    waiting = start_ocap("send", vat, "echo", '"late"')
+    try:
+        browser.go("/promises")
+        browser.until_shown(" s\thost")
+        browser.go(f"/vats/{vat}")
+        browser.until_shown("the host asked for it", "#vat .facts")
+        browser.go("/promises")
+        browser.until(lambda: any(f"\t{age} s\thost" in browser.text() for age in range(3, 15)))
+    finally:
+        assert 0 == ocap("resume", vat).returncode
+        assert ('[["late"], {}]\n', "") == waiting.communicate(timeout=20)

@@ -69,7 +69,7 @@ async def test_vat_says_why_it_is_suspended_and_whether_it_runs(db: Path) -> Non
         assert "a task in the kernel" in await text(visit, "/vats/v2")
         await visit.do("suspend", what="v2")
         page = await text(visit, "/vats/v2")
-        assert "<dd>none: the vat is built" in page
+        assert "<dd>none; one is built from durable state when the vat is resumed" in page
         for path in ("/", "/vats", "/vats/v2", "/subclusters/s1"):
             assert "the host asked for it" in await text(visit, path)
         await visit.do("resume", what="v2")
