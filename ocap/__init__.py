@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ocap.config import ClusterConfig, VatConfig, load_toml
-    from ocap.host.inventory import DeadLetter, Subcluster, SubclusterUpdate, Vat
+    from ocap.host.inventory import DeadLetter, Launch, Subcluster, SubclusterUpdate, Vat
     from ocap.host.kernel import Kernel
     from ocap.kernel.effects import Event
     from ocap.protocol.errors import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ocap.config": ("ClusterConfig", "VatConfig", "load_toml"),
-    "ocap.host.inventory": ("DeadLetter", "Subcluster", "SubclusterUpdate", "Vat"),
+    "ocap.host.inventory": ("DeadLetter", "Launch", "Subcluster", "SubclusterUpdate", "Vat"),
     "ocap.host.kernel": ("Kernel",),
     "ocap.kernel.effects": ("Event",),
     "ocap.protocol.errors": (
@@ -95,6 +95,7 @@ __all__ = [
     "IncarnationEndedError",
     "Kernel",
     "KernelClosedError",
+    "Launch",
     "LaunchError",
     "NotOurStoreError",
     "NotPassableError",

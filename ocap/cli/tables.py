@@ -64,7 +64,7 @@ def subclusters(found: list[dict[str, Any]]) -> None:
     """Subclusters with their vats."""
     table = _table("SUBCLUSTER", "NAME", "VAT", "NAME", "STATE", "INCARNATION", "FAULTS", "SOURCE")
     for it in found:
-        name = f"{it['name']}{' (system)' if it['is_system'] else ''}"
+        name = f"{it['name']}{' (system)' if it['is_system'] else ''}{' (launching)' if it['state'] == 'launching' else ''}"
         head = [_cell(it["id"]), _cell(name)]
         for vat in it["vats"]:
             table.add_row(*head, *_vat(vat))

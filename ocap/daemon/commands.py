@@ -19,7 +19,7 @@ from ocap.config import ClusterConfig, check_config, parse_toml
 from ocap.daemon.beside import Beside
 from ocap.daemon.protocol import Encoded
 from ocap.daemon.tap import Tap
-from ocap.host.inventory import Subcluster, Vat
+from ocap.host.inventory import Launch, Subcluster, Vat
 from ocap.host.kernel import Kernel
 from ocap.host.refs import HostRef
 from ocap.legible import as_text, to_json
@@ -45,7 +45,7 @@ MAX_CROWD = 8_388_608
 
 Json = Any
 
-T = TypeVar("T", Subcluster, Vat, Subcluster | Vat)
+T = TypeVar("T", Launch, Subcluster, Vat, Subcluster | Vat)
 
 
 class BadCommandError(OcapError, TypeError):
@@ -159,13 +159,16 @@ class Commands:
     # ---- subclusters ----------------------------------------------------------------------------
 
     async def subclusters(self) -> Json:
-        """Every subcluster, with its vats."""
+        """Every subcluster, with its vats; those whose bootstrap has not answered yet are `launching`."""
         kernel = self._kernel
         vats: dict[str | None, Json] = {}
         for vat in kernel.get_vats():
             vats.setdefault(vat.subcluster_id, []).append(_vat(vat))
         found = kernel.get_subclusters()
-        return [{**_subcluster(it), "vats": vats.get(it.id, [])} for it in found]
+        told = [{**_subcluster(it), "state": "running", "vats": vats.get(it.id, [])} for it in found]
+        return told + [
+            {**_launch(it), "state": "launching", "vats": vats.get(it.id, [])} for it in kernel.get_launches()
+        ]
 
     async def show(self, *, what: str) -> Json:
         """One subcluster or vat."""
@@ -234,9 +237,9 @@ class Commands:
         return {"id": id_}
 
     async def terminate(self, *, what: str, reason: str = "the operator terminated it") -> Json:
-        """End it for good."""
-        match self._find(what):
-            case Subcluster(id=id_):
+        """End it for good; a launch is given up."""
+        match self._launch(what) or self._find(what):
+            case Subcluster(id=id_) | Launch(id=id_):
                 await self._kernel.terminate_subcluster(id_)
             case Vat(id=id_):
                 await self._kernel.terminate_vat(id_, reason)
@@ -343,9 +346,17 @@ class Commands:
                 pass
         named: list[Subcluster | Vat] = [it for it in self._kernel.get_subclusters() if it.name == what]
         named += [it for it in self._kernel.get_vats() if it.name == what]
+        if not named and (launch := self._launch(what)) is not None:
+            raise SubclusterNotFoundError(
+                f"{launch.name} ({launch.id}) is being launched: its bootstrap has not answered"
+            )
         if not named:
             raise VatNotFoundError(f"there is no subcluster or vat {what}")
         return _the_one(what, named)
+
+    def _launch(self, what: str) -> Launch | None:
+        found = [it for it in self._kernel.get_launches() if what in (it.id, it.name)]
+        return _the_one(what, found) if found else None
 
     def _subcluster(self, name: str) -> Subcluster:
         try:
@@ -425,6 +436,10 @@ def _the_one(name: str, named: list[T]) -> T:
 
 def _subcluster(it: Subcluster) -> dict[str, Json]:
     return {"id": it.id, "name": it.name, "bootstrap": it.config.bootstrap, "is_system": it.is_system}
+
+
+def _launch(it: Launch) -> dict[str, Json]:
+    return {"id": it.id, "name": it.name, "bootstrap": it.config.bootstrap, "is_system": False}
 
 
 def _vat(it: Vat) -> dict[str, Json]:

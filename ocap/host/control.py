@@ -24,14 +24,14 @@ from ocap.config import (
     config_to_data,
 )
 from ocap.host.endpoint import Endpoint
-from ocap.host.inventory import DeadLetter, Subcluster, SubclusterUpdate, Vat
+from ocap.host.inventory import DeadLetter, Launch, Subcluster, SubclusterUpdate, Vat
 from ocap.host.refs import HostPromise, HostRef
 from ocap.host.services import Services
 from ocap.kernel.core import REVOKED, Core
 from ocap.kernel.items import PingVat, Send, TerminateVat, UpgradeVat
 from ocap.kernel.lifecycle import VatSpec
 from ocap.kernel.options import VatOptions
-from ocap.kernel.rows import DeadLetterRow, SubclusterRow, VatRow
+from ocap.kernel.rows import DeadLetterRow, SubclusterRow, SubclusterState, VatRow
 from ocap.kernel.subclusters import Changes, LaunchSpec
 from ocap.protocol import syscalls
 from ocap.protocol.capdata import CapData
@@ -103,15 +103,24 @@ class Control:
     # ---- subclusters --------------------------------------------------------------------------
 
     def find(self, subcluster: str) -> SubclusterRow:
+        row = self._find_or_launch(subcluster)
+        if row.state != "running":
+            raise SubclusterNotFoundError(f"subcluster {subcluster} is being launched: its bootstrap has not answered")
+        return row
+
+    def _find_or_launch(self, subcluster: str) -> SubclusterRow:
         row = self._core.state.subclusters.get(subcluster)
-        if row is None or row.state != "running":
+        if row is None:
             raise SubclusterNotFoundError(f"there is no subcluster {subcluster}")
         return row
 
-    def rows(self) -> list[SubclusterRow]:
+    def rows(self, state: SubclusterState = "running") -> list[SubclusterRow]:
         self._core.state.write()
         rows = [self._core.state.subclusters[name] for name in self._core.state.backend.subclusters()]
-        return [row for row in rows if row.state == "running"]
+        return [row for row in rows if row.state == state]
+
+    def launches(self) -> list[Launch]:
+        return [Launch(row.id, row.name, self.config_of(row)) for row in self.rows("launching")]
 
     def config_of(self, row: SubclusterRow) -> ClusterConfig:
         return config_from_data(self._endpoint.decoder.decode(row.config))
@@ -275,7 +284,12 @@ class Control:
         await self._apply(change)
 
     async def terminate(self, subcluster: str) -> None:
-        await self._apply(lambda: self._core.subclusters.terminate(self.find(subcluster)))
+        def change() -> None:
+            row = self._find_or_launch(subcluster)
+            reason = "its launch was given up" if row.state == "launching" else "its subcluster was terminated"
+            self._core.subclusters.terminate(row, reason)
+
+        await self._apply(change)
 
     async def settle_system(self, declared: Mapping[str, ClusterConfig]) -> None:
         """At the start: system subclusters are those that are declared, under the config that they have now."""

@@ -59,6 +59,15 @@ class Subcluster:
 
 
 @frozen
+class Launch:
+    """A subcluster whose `bootstrap` has not answered yet. If it never does, `terminate_subcluster` gives it up."""
+
+    id: SubclusterId
+    name: str
+    config: ClusterConfig
+
+
+@frozen
 class SubclusterUpdate:
     """What a new config changed.
 

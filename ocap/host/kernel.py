@@ -21,7 +21,7 @@ from ocap.config import ClusterConfig
 from ocap.dump import dump
 from ocap.host.control import UNSET, Control
 from ocap.host.endpoint import Endpoint
-from ocap.host.inventory import DeadLetter, Subcluster, SubclusterUpdate, Vat
+from ocap.host.inventory import DeadLetter, Launch, Subcluster, SubclusterUpdate, Vat
 from ocap.host.refs import HostRef
 from ocap.host.services import Services
 from ocap.kernel.core import Core
@@ -308,6 +308,11 @@ class Kernel:
         self._check_open()
         return [self._control.subcluster(row) for row in self._control.rows()]
 
+    def get_launches(self) -> list[Launch]:
+        """Every launch that waits for its bootstrap, oldest first."""
+        self._check_open()
+        return self._control.launches()
+
     def get_subcluster(self, subcluster: str) -> Subcluster:
         """Raises `SubclusterNotFoundError`."""
         self._check_open()
@@ -368,7 +373,7 @@ class Kernel:
         await self._control.restart(subcluster)
 
     async def terminate_subcluster(self, subcluster: str) -> None:
-        """End every vat of a subcluster and forget it.
+        """End every vat of a subcluster and forget it; one that is being launched is given up, with a `LaunchError`.
 
         Raises:
             SubclusterNotFoundError: there is none of that id.

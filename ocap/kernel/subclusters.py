@@ -241,11 +241,13 @@ class Subclusters:
 
     def terminate(self, row: SubclusterRow, reason: str = "its subcluster was terminated") -> None:
         """Terminate every vat of a subcluster and forget it."""
+        promise = self._state.promises[row.result]
         if row.result in self.launching:
             self._concluded(row.result)
+            if promise.data is None:  # whoever launches it is told before its vats take all they decide with them
+                self._promises.settle(promise, True, encode_error(LaunchError(reason)))
         for vat in self.vats_of(row):
             self._lifecycle.terminate(vat, reason)
-        promise = self._state.promises[row.result]
         if promise.data is None:
             self._promises.settle(promise, True, TERMINATED)
         self._counts.decref(row.result)

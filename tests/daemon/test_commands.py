@@ -53,6 +53,27 @@ async def test_names_that_are_not_there_or_not_unique(db: Path) -> None:
         assert ("AmbiguousNameError", "a is the name of v1, v3; use one of these") == (name, message)
 
 
+async def test_a_launch_that_waits_is_listed_and_can_be_given_up(db: Path) -> None:
+    async with serving(db) as it, trio.open_nursery() as nursery:
+
+        async def launch() -> None:
+            async with await Client.connect(it.path) as client:
+                with pytest.raises(RequestFailedError, match="its launch was given up"):
+                    await client.call("launch", text=toml(parameters="never = true"), folder=it.folder)
+
+        nursery.start_soon(launch)
+        await until(it.kernel.get_launches)
+        (listed,) = await it.client.call("subclusters")
+        assert ("s1", "c", "launching") == (listed["id"], listed["name"], listed["state"])
+        name, message = await failure(it, "show", what="s1")
+        assert ("SubclusterNotFoundError", "c (s1) is being launched: its bootstrap has not answered") == (
+            name,
+            message,
+        )
+        assert {"id": "s1"} == await it.client.call("terminate", what="c")
+        assert [] == await it.client.call("subclusters")
+
+
 async def test_launch_that_is_refused_changes_nothing(db: Path) -> None:
     async with serving(db) as it:
         for text, expected in [

@@ -249,7 +249,7 @@ class TestLaunch:
         subcluster = world.core.state.subclusters[row]
         world.core.between_cranks(lambda: world.core.subclusters.terminate(subcluster))
         world.run()
-        assert isinstance(host_rejection(world, vref), DisconnectedError)
+        assert isinstance(host_rejection(world, vref), LaunchError)
         world.do("b", resolve((world.asked("b"), data("too late"))))
         assert [] == world.faults()
 

@@ -24,6 +24,7 @@ from ocap import (
 )
 from ocap.kernel.items import TerminateVat
 from ocap.protocol.refs import VatId
+from ocap.verify import verify
 from tests.lifecycle.clusters import change, counters, edit, ids, states, variant, without
 from tests.stores import rows_of
 
@@ -46,6 +47,38 @@ async def test_many_subclusters_each_with_its_own_vats(path: Path, source: Path)
         assert await E(alone.root).count() == [1, 1]
         with pytest.raises(DisconnectedError):
             await E(two.root).count()
+
+
+class TestLaunches:
+    """Whose bootstrap has not answered."""
+
+    async def test_one_that_never_answers_is_seen_and_can_be_given_up(self, path: Path, source: Path) -> None:
+        edit(source, 'return "ready"', "await make_promise_kit().promise")
+        edit(source, "from vats import", "from vats import make_promise_kit, ")
+        told: list[str] = []
+
+        async def launch() -> None:
+            with pytest.raises(LaunchError) as caught:
+                await kernel.launch_subcluster(counters(source, "ab"))
+            told.append(str(caught.value))
+
+        async with Kernel(path, durability="process") as kernel, trio.open_nursery() as nursery:
+            nursery.start_soon(launch)
+            while not kernel.get_launches() or len(states(kernel)) < 2:  # noqa: ASYNC110 - nothing tells of it
+                await trio.sleep(0.01)
+            (waiting,) = kernel.get_launches()
+            assert ("s1", "test", ["a", "b"]) == (waiting.id, waiting.name, list(waiting.config.vats))
+            assert [] == kernel.get_subclusters()
+            with pytest.raises(SubclusterNotFoundError, match="s1 is being launched: its bootstrap has not answered"):
+                kernel.get_subcluster("s1")
+            with pytest.raises(SubclusterNotFoundError, match="is being launched"):
+                await kernel.reload_subcluster("s1")
+            await kernel.terminate_subcluster("s1")
+            await kernel.idle()
+            assert [] == kernel.get_launches()
+            assert {} == states(kernel)
+        assert ["test: its launch was given up"] == told
+        assert verify(path) == []
 
 
 class TestRestart:
