@@ -85,13 +85,12 @@ def load_toml(path: str | os.PathLike[str]) -> dict[str, ClusterConfig]:
 
 def load_services(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     """The tables `[services.NAME]` of a TOML file: options of what `ocap run` provides. Raises as `load_toml` does."""
-    return _in_file(
-        path,
-        lambda document: {
-            name: _table(options, f"services.{name}")
-            for name, options in _table(document.get("services", {}), "services").items()
-        },
-    )
+    return _in_file(path, _services)
+
+
+def _services(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    tables = _table(document.get("services", {}), "services")
+    return {name: _table(options, f"services.{name}") for name, options in tables.items()}
 
 
 def _in_file(path: str | os.PathLike[str], read: Callable[[dict[str, Any]], _T]) -> _T:
@@ -116,6 +115,11 @@ def parse_toml(text: str, folder: str | os.PathLike[str], name: str) -> dict[str
         ConfigError: as `load_toml`.
     """
     return _in_text(text, name, lambda document: _clusters(document, Path(folder)))
+
+
+def parse_services(text: str, name: str) -> dict[str, dict[str, Any]]:
+    """The tables `[services.NAME]` of a text in TOML, as `parse_toml` has its subclusters."""
+    return _in_text(text, name, _services)
 
 
 def _in_text(text: str, name: str, read: Callable[[dict[str, Any]], _T]) -> _T:
@@ -197,6 +201,11 @@ def _only(table: dict[str, Any], known: set[str], where: str) -> None:
 def is_file_source(source: str) -> bool:
     """Whether `source` names a file, rather than a module by its dotted path."""
     return source.endswith(".py") or os.sep in source
+
+
+def services_of(config: ClusterConfig) -> set[str]:
+    """The names of all services that a subcluster asks for."""
+    return {name for names in (config.services, *(vat.endowments for vat in config.vats.values())) for name in names}
 
 
 def check_config(config: ClusterConfig, services: Collection[str]) -> ClusterConfig:

@@ -47,7 +47,7 @@ def prompt_in(db: Path | None, file: ClusterFile, *, as_json: bool) -> int:
     """
     # Before anything is opened: its extra may not be installed.
     read, printed = _terminal() if sys.stdin.isatty() else (_read_line, _as_it_is)
-    kernel = file.open_kernel(db)
+    kernel = file.open_kernel(db, also=("log", "random", "timer"))
 
     def log(event: Event) -> None:
         if event.kind == "log":

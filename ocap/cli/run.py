@@ -68,7 +68,8 @@ def run_clusters(
             "log": None,
             "log_json": None if log_json is None else str(log_json.absolute()),
         }
-        return trio.run(_run, kernel, file.configs, as_json, beside, Commands(kernel, tap, about, beside), tap)
+        commands = Commands(kernel, tap, about, beside, options=file.options)
+        return trio.run(_run, kernel, file.configs, as_json, beside, commands, tap)
 
 
 class _Log:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import trio
 
-from ocap.config import ClusterConfig, check_config, parse_toml
+from ocap.config import ClusterConfig, check_config, parse_services, parse_toml
 from ocap.daemon.beside import Beside
 from ocap.daemon.protocol import Encoded
 from ocap.daemon.tap import Tap
@@ -71,6 +71,7 @@ class Commands:
         tap: shows its traffic.
         about: what `status` tells beside what the kernel knows.
         beside: what runs beside it, such as a panel.
+        options: of services, that the kernel was started with.
         stop: has the daemon stop; None where whoever runs the kernel decides that alone.
     """
 
@@ -81,12 +82,14 @@ class Commands:
         about: Mapping[str, Json],
         beside: Beside | None = None,
         stop: Callable[[], None] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._kernel = kernel
         self._tap = tap
         self._about = dict(about)
         self._beside = beside or Beside()
         self._stop = stop
+        self._options = options or {}
         self._held: OrderedDict[str, HostRef] = OrderedDict()
 
     @property
@@ -223,6 +226,9 @@ class Commands:
 
     def _configs(self, text: str, folder: str) -> dict[str, ClusterConfig]:
         configs = parse_toml(text, folder, "")
+        for name, options in parse_services(text, "").items():
+            if options != self._options.get(name):
+                raise ConfigError(f"services.{name}", "the options of services are those the kernel was started with")
         return {name: check_config(config, self._kernel.service_names()) for name, config in configs.items()}
 
     # ---- subclusters and vats -------------------------------------------------------------------
@@ -290,6 +296,12 @@ class Commands:
             raise SendFailedError(f"{type(error).__name__}: {error}") from None
         return {"answer": self._answer(answer)}
 
+    async def target(self, *, target: str) -> Json:
+        """Who gets a message to an object: its kref, and the vat that has it; null for another's."""
+        ref = self._object(target)
+        exporter = self._kernel.exporter(ref)
+        return {"kref": ref.kref, "vat": None if exporter is None else _vat(exporter)}
+
     async def revoke(self, *, target: str) -> Json:
         """Let no message to an object through any more."""
         ref = self._object(target)
@@ -339,9 +351,13 @@ class Commands:
     # ---- names ----------------------------------------------------------------------------------
 
     def _find(self, what: str) -> Subcluster | Vat:
+        return _the_one(what, self._named(what))
+
+    def _named(self, what: str) -> list[Subcluster | Vat]:
+        """The one of that id, or all of that name; at least one."""
         for get in (self._kernel.get_subcluster, self._kernel.get_vat):
             try:
-                return get(what)
+                return [get(what)]
             except LookupError:
                 pass
         named: list[Subcluster | Vat] = [it for it in self._kernel.get_subclusters() if it.name == what]
@@ -352,7 +368,7 @@ class Commands:
             )
         if not named:
             raise VatNotFoundError(f"there is no subcluster or vat {what}")
-        return _the_one(what, named)
+        return named
 
     def _launch(self, what: str) -> Launch | None:
         found = [it for it in self._kernel.get_launches() if what in (it.id, it.name)]
@@ -384,11 +400,11 @@ class Commands:
                 return self._keep(self._kernel.ref(name))
             except LookupError:
                 raise NoSuchObjectError(f"there is no object {name}") from None
-        match self._find(name):
-            case Subcluster(root=root):
-                return root
-            case Vat(id=id_):
-                return self._kernel.root(id_)
+        named = self._named(name)
+        roots = [it.root if isinstance(it, Subcluster) else self._kernel.root(it.id) for it in named]
+        if len({root.kref for root in roots}) > 1:
+            _the_one(name, named)
+        return roots[0]  # a subcluster's is that of its bootstrap vat, whose name it often has
 
     def _keep(self, ref: HostRef) -> HostRef:
         """Hold a reference for whoever was told its kref: what nobody holds is collected."""
@@ -429,8 +445,8 @@ def _references(value: Any) -> Iterator[HostRef]:
 
 def _the_one(name: str, named: list[T]) -> T:
     if len(named) > 1:
-        ids = ", ".join(it.id for it in named)
-        raise AmbiguousNameError(f"{name} is the name of {ids}; use one of these")
+        kinds = [f"{type(it).__name__.lower()} {it.id}" for it in named]
+        raise AmbiguousNameError(f"{name} is the name of {', '.join(kinds)}; use the id of one")
     return named[0]
 
 

@@ -37,7 +37,7 @@ from ocap.legible import safe_text, to_json
 from ocap.log import event_line
 from ocap.log.writing import LogFile, parse_retention
 from ocap.protocol.errors import ConfigError, LaunchError, OcapError
-from ocap.services.cluster_file import ClusterFile, load_cluster_file
+from ocap.services.cluster_file import ClusterFile, load_cluster_file, wake_system
 from ocap.store.owner import stranger
 
 logger = logging.getLogger("ocap.daemon")
@@ -91,7 +91,7 @@ def run_daemon(options: Options, report: Report) -> int:
     retention = parse_retention(options.keep_size, options.keep_days)
     with ExitStack() as stack:
         beside = stack.enter_context(open_beside(options.wanted))
-        kernel = file.open_kernel(Path(options.database), also=("log", "random"))  # takes the lock
+        kernel = file.open_kernel(Path(options.database), also=("log", "random", "timer"))  # takes the lock
         stack.callback(kernel.close)
         _open_log(Path(options.log))
         daemon: _Daemon | None = None
@@ -102,7 +102,7 @@ def run_daemon(options: Options, report: Report) -> int:
                 sink = stack.enter_context(closing(LogFile(Path(options.log_json), retention)))
             trace = stack.enter_context(beside.tracing(kernel))
             logger.info("%s, process %d, on %s", STARTED, os.getpid(), options.database)
-            daemon = _Daemon(kernel, options, file.configs, sink, trace, beside, report)
+            daemon = _Daemon(kernel, options, file, sink, trace, beside, report)
             cause = trio.run(daemon.run)
         except BaseException as error:
             only = _only(error)
@@ -129,7 +129,7 @@ class _Daemon:
         self,
         kernel: Kernel,
         options: Options,
-        configs: Mapping[str, ClusterConfig],
+        file: ClusterFile,
         sink: LogFile | None,
         trace: Callable[[Event], None] | None,
         beside: Beside,
@@ -137,7 +137,7 @@ class _Daemon:
     ) -> None:
         self._kernel = kernel
         self._options = options
-        self._configs = configs
+        self._file = file
         self._report = report
         self._ended = trio.Event()
         self._cause = ""
@@ -166,7 +166,9 @@ class _Daemon:
             "log": self._options.log,
             "log_json": self._options.log_json,
         }
-        commands = Commands(self._kernel, self._tap, about, self._beside, lambda: self.stop("the command stop"))
+        commands = Commands(
+            self._kernel, self._tap, about, self._beside, lambda: self.stop("the command stop"), self._file.options
+        )
         async with self._kernel, open_control(commands, database) as path, trio.open_nursery() as nursery:
             info = info_path(path)
             info.write_text(json.dumps(about))
@@ -180,6 +182,7 @@ class _Daemon:
                 for kind, address in (("metrics", self._beside.addresses["metrics"]), ("panel", self._beside.link)):
                     if address is not None:
                         self._report(kind, address)
+                nursery.start_soon(wake_system, self._kernel)
                 nursery.start_soon(self._launch_all)
                 await self._ended.wait()
                 nursery.cancel_scope.cancel()
@@ -202,7 +205,7 @@ class _Daemon:
     async def _launch_all(self) -> None:
         known = {subcluster.name: subcluster for subcluster in self._kernel.get_subclusters()}
         async with trio.open_nursery() as nursery:
-            for name, config in self._configs.items():
+            for name, config in self._file.configs.items():
                 if name in known:
                     self._report("launched", [name, to_json(known[name].result)])
                 else:

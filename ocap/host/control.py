@@ -8,11 +8,13 @@ dies right after.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
 import trio
+from attrs import evolve
 
 from ocap.config import (
     ClusterConfig,
@@ -22,6 +24,7 @@ from ocap.config import (
     check_source,
     config_from_data,
     config_to_data,
+    services_of,
 )
 from ocap.host.endpoint import Endpoint
 from ocap.host.inventory import DeadLetter, Launch, Subcluster, SubclusterUpdate, Vat
@@ -58,7 +61,7 @@ VAT_ADMIN = "vat_admin"
 
 UNSET: Any = object()
 
-NO_OBJECT = "ko0"
+NO_OBJECT = Kref("ko0")
 """Stands for the root of a vat that has gone: whatever is sent to it rejects."""
 
 
@@ -83,6 +86,9 @@ class Control:
         self._services = services
         self._apply = apply
         self._submit = submit
+        self.offered: dict[str, ClusterConfig] = {}
+        """System subclusters that are launched when a config first asks for them, by name."""
+        self._launching_offered: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
 
     async def _ask(self, change: Callable[[], Kref]) -> Any:
         """Apply a change that gives the kref of a promise, and wait for what that settles to."""
@@ -143,6 +149,7 @@ class Control:
     async def launch(
         self, config: ClusterConfig, *, is_system: bool = False, replaces: SubclusterRow | None = None
     ) -> Subcluster:
+        config = await self._with_services(config, is_system)
         spec, references = self._spec(config, is_system, replaces)
         launched: list[SubclusterId] = []
 
@@ -180,7 +187,6 @@ class Control:
         self, config: ClusterConfig, is_system: bool, replaces: SubclusterRow | None
     ) -> tuple[LaunchSpec, list[Any]]:
         known = self.known(is_system)
-        config = check_config(config, known)
         references: list[Any] = []
         vats = tuple(self._vat_spec(name, vat, known, references) for name, vat in config.vats.items())
         services = [(name, known[name]) for name in config.services if name != VAT_ADMIN]
@@ -207,6 +213,19 @@ class Control:
             if is_system or not service.system_only:
                 known[name] = service.kref
         return known
+
+    def names(self, is_system: bool) -> set[str]:
+        """What a config may ask for: what `known` has, and what is launched when it is asked for."""
+        return self.known(is_system).keys() | self.offered.keys()
+
+    async def _with_services(self, config: ClusterConfig, is_system: bool) -> ClusterConfig:
+        """The config, checked; offered system subclusters that it is the first to ask for are launched."""
+        checked = check_config(config, self.names(is_system))
+        for name in sorted(services_of(checked) & self.offered.keys()):
+            async with self._launching_offered[name]:  # others that ask meanwhile wait, and find it
+                if name not in self.known(is_system):
+                    await self.launch(evolve(self.offered[name], name=name), is_system=True)
+        return checked
 
     def _vat_spec(self, name: str, vat: VatConfig, known: Mapping[str, Kref | None], references: list[Any]) -> VatSpec:
         endowments = []
@@ -242,8 +261,12 @@ class Control:
 
     async def update(self, subcluster: str, config: ClusterConfig, *, dry_run: bool = False) -> SubclusterUpdate:
         row = self.find(subcluster)
-        known, old = self.known(row.is_system), self.config_of(row)
-        config = check_config(config, known)
+        if dry_run:
+            config = check_config(config, self.names(row.is_system))
+        else:
+            config = await self._with_services(config, row.is_system)
+        known: dict[str, Kref | None] = {**dict.fromkeys(self.offered, NO_OBJECT), **self.known(row.is_system)}
+        old = self.config_of(row)
         references: list[Any] = []
         specs = [self._vat_spec(name, vat, known, references) for name, vat in config.vats.items()]
         data = self._data(config_to_data(config), "config", references)
@@ -291,19 +314,22 @@ class Control:
 
         await self._apply(change)
 
-    async def settle_system(self, declared: Mapping[str, ClusterConfig]) -> None:
-        """At the start: system subclusters are those that are declared, under the config that they have now."""
+    async def settle_system(self, declared: Mapping[str, ClusterConfig] | None) -> None:
+        """At the start: system subclusters are those declared, and of those offered the ones that were launched.
+
+        They get the config that they have now. Where none are declared, others stay as they are.
+        """
         found = {row.name: row for row in self.rows() if row.is_system}
         for name, row in found.items():
-            if name not in declared:
+            if declared is not None and name not in declared and name not in self.offered:
                 await self.terminate(row.id)
-        for name, config in declared.items():
-            known = self.known(is_system=True)
-            checked = check_config(ClusterConfig(config.bootstrap, config.vats, config.services, name), known)
+        wanted = {name: config for name, config in self.offered.items() if name in found} | dict(declared or {})
+        for name, config in wanted.items():
+            named = evolve(config, name=name)
             if name not in found:
-                await self.launch(checked, is_system=True)
+                await self.launch(named, is_system=True)
             else:
-                await self._settle_one(found[name], checked)
+                await self._settle_one(found[name], named)
 
     async def _settle_one(self, row: SubclusterRow, config: ClusterConfig) -> None:
         """Nobody is told how this goes, so it is logged; it is tried again at the next start."""

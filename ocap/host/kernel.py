@@ -31,6 +31,7 @@ from ocap.protocol import deliveries
 from ocap.protocol.errors import (
     KernelClosedError,
     SubclusterNotFoundError,
+    VatNotFoundError,
 )
 from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
 from ocap.ring.heap import Heap
@@ -122,8 +123,7 @@ class Kernel:
         self._nursery.start_soon(self._scheduler.run, workers, name="ocap scheduler")
         self._nursery.start_soon(self._services.run, self._nursery, name="ocap services")
         try:
-            if self._system is not None:
-                await self._control.settle_system(self._system)
+            await self._control.settle_system(self._system)
         except BaseException:
             if await self.__aexit__(*sys.exc_info()):
                 raise KernelClosedError("the kernel was cancelled while it was entered") from None
@@ -272,7 +272,7 @@ class Kernel:
     def service_names(self) -> list[str]:
         """The services that a config may ask for, by name."""
         self._check_open()
-        return sorted(self._control.known(is_system=False))
+        return sorted(self._control.names(is_system=False))
 
     def declare(self, name: str, config: ClusterConfig) -> None:
         """Have a system subcluster, beside those given as `system`. Call it before entering the kernel.
@@ -287,6 +287,21 @@ class Kernel:
         if name in declared:
             raise ValueError(f"a system subcluster named {name} is declared already")
         self._system = {**declared, name: config}
+
+    def offer(self, name: str, config: ClusterConfig) -> None:
+        """Have a system subcluster when a config first asks for the service of that name; from then on it stays.
+
+        Call it before entering the kernel.
+
+        Raises:
+            ValueError: one of that name is declared or offered already.
+            KernelClosedError: the kernel runs already, or is over.
+        """
+        if self._nursery is not None or self._is_over:
+            raise KernelClosedError("offer system subclusters before entering the kernel")
+        if name in self._control.offered or name in (self._system or {}):
+            raise ValueError(f"a system subcluster named {name} is declared already")
+        self._control.offered[name] = config
 
     # ---- subclusters --------------------------------------------------------------------------
 
@@ -508,6 +523,15 @@ class Kernel:
         return True
 
     # ---- references ---------------------------------------------------------------------------
+
+    def exporter(self, ref: HostRef) -> Vat | None:
+        """The vat whose object this is; None if it is none's: gone, or a service's."""
+        self._check_open()
+        row = self._core.state.objects.get(ref.kref)
+        try:
+            return None if row is None or row.owner is None else self.get_vat(row.owner)
+        except VatNotFoundError:
+            return None
 
     async def revoke(self, ref: HostRef) -> None:
         """Let no message to this object through any more, whoever holds it, for good.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from ocap.config import ClusterConfig, VatConfig
+from ocap.config import ClusterConfig, VatConfig, services_of
 from ocap.host.control import VAT_ADMIN
 from ocap.host.kernel import Kernel
 from ocap.protocol.errors import ConfigError
@@ -23,12 +23,7 @@ STANDARD = frozenset(("http", "log", "random", "timer", VAT_ADMIN))
 
 def names_in(configs: Iterable[ClusterConfig]) -> set[str]:
     """The services that any of these subclusters asks for."""
-    return {
-        name
-        for config in configs
-        for names in (config.services, *(vat.endowments for vat in config.vats.values()))
-        for name in names
-    }
+    return {name for config in configs for name in services_of(config)}
 
 
 def standard_services(
@@ -59,7 +54,7 @@ def standard_services(
 
 def _provide_timer(kernel: Kernel) -> None:
     kernel.provide("clock", Clock(), system_only=True)
-    kernel.declare("timer", TIMER)
+    kernel.offer("timer", TIMER)
 
 
 _HTTP_OPTIONS: dict[str, type | tuple[type, ...]] = {"hosts": list, "max_bytes": int, "max_seconds": (int, float)}

@@ -174,6 +174,73 @@ def test_message_log_is_written_whole(folder: Path) -> None:
     assert 2 == len(methods)  # sent by the host, delivered to the vat
 
 
+# ---- services ---------------------------------------------------------------------------------------
+
+WAKES = """
+from vats import DurableExo, E, Exo
+
+class Waker(DurableExo):
+    woken: int = 0
+
+    async def wake(self, time):
+        self.woken += 1
+
+    async def count(self):
+        return self.woken
+
+class Root(Exo):
+    def __init__(self, baggage):
+        self.baggage = baggage
+
+    async def bootstrap(self, vats, services):
+        waker = self.baggage["waker"] = Waker()
+        await E(services["timer"]).set_wakeup(await E(services["timer"]).now() + SECONDS, waker)
+        return "set"
+
+    async def woken(self):
+        return await E(self.baggage["waker"]).count()
+
+def build_root_object(vat_powers, parameters, baggage):
+    return Root(baggage)
+"""
+
+
+def test_timer_is_there_for_what_is_launched_later(daemon: Path) -> None:
+    """Also after a restart, when nobody but the clock wakes it; and for `ocap run` on the same database."""
+    assert [False] == [it["is_system"] for it in json.loads(ocap("list", "--json").stdout)]
+    (daemon / "wakes.py").write_text(WAKES.replace("SECONDS", "8"))
+    clock = '[subclusters.w]\nbootstrap = "w"\nservices = ["timer", "random", "log"]\nvats.w.source = "wakes.py"\n'
+    (daemon / "w.toml").write_text(clock)
+    done = ocap("launch", daemon / "w.toml")
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert done.stdout.endswith(' w: "set"\n')
+    assert ["c", "timer", "w"] == [it["name"] for it in json.loads(ocap("list", "--json").stdout)]
+    ocap("stop")
+    assert 0 == ocap("start", "--db", daemon / "k.db").returncode
+    for _ in range(100):
+        if "1\n" == ocap("send", "w", "woken").stdout:
+            break
+        time.sleep(0.2)
+    else:
+        pytest.fail("nobody was woken")
+    ocap("stop")
+    done = ocap("run", daemon / "w.toml", "--db", daemon / "k.db")
+    assert ('w: "set"\n', 0) == (done.stdout, done.returncode)
+
+
+def test_options_of_services_are_those_of_the_start(folder: Path) -> None:
+    http = '[services.http]\nhosts = ["api.example.org"]\n'
+    (folder / "c.toml").write_text(toml().replace('"a"\n', '"a"\nservices = ["http"]\n', 1) + http)
+    assert 0 == ocap("start", folder / "c.toml", "--db", folder / "k.db").returncode
+    (folder / "d.toml").write_text((folder / "c.toml").read_text().replace("subclusters.c", "subclusters.d"))
+    assert 0 == ocap("launch", folder / "d.toml").returncode
+    other = (folder / "c.toml").read_text().replace("subclusters.c", "subclusters.e").replace("api", "www")
+    (folder / "e.toml").write_text(other)
+    done = ocap("launch", folder / "e.toml")
+    line = "ocap: services.http: the options of services are those the kernel was started with\n"
+    assert (line, 2) == (done.stderr, done.returncode)
+
+
 # ---- the commands -----------------------------------------------------------------------------------
 
 

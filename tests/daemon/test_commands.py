@@ -50,7 +50,7 @@ async def test_names_that_are_not_there_or_not_unique(db: Path) -> None:
         assert ("VatNotFoundError", "there is no vat c") == await failure(it, "upgrade", vat="c")
         assert ("SubclusterNotFoundError", "there is no subcluster a") == await failure(it, "reload", subcluster="a")
         name, message = await failure(it, "restart", what="a")
-        assert ("AmbiguousNameError", "a is the name of v1, v3; use one of these") == (name, message)
+        assert ("AmbiguousNameError", "a is the name of vat v1, vat v3; use the id of one") == (name, message)
 
 
 async def test_a_launch_that_waits_is_listed_and_can_be_given_up(db: Path) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import trio
 
 from ocap import ClusterConfig, ConfigError, E, Kernel, Ref, SubclusterNotFoundError, VatConfig, VatNotFoundError
 from ocap.services import KernelFacet, Log, Random
 from ocap.services.log import MAX_LINE
 from ocap.services.random import MAX_BYTES
+from ocap.verify import verify
 
 CLIENT = str(Path(__file__).with_name("client.py"))
 
@@ -126,6 +128,49 @@ async def test_system_subclusters_are_declared_once_and_before() -> None:
     async with kernel:
         with pytest.raises(RuntimeError, match="before entering"):
             kernel.declare("b", config)
+
+
+async def test_system_subcluster_that_is_offered_is_there_when_first_asked_for(path: Path) -> None:
+    offered = ClusterConfig("a", {"a": VatConfig(CLIENT)})
+    asking = ClusterConfig("b", {"b": VatConfig(CLIENT), "c": VatConfig(CLIENT, endowments=["x"])}, services=["x"])
+    for round_ in range(2):
+        kernel = Kernel(path)
+        kernel.offer("x", offered)
+        with pytest.raises(ValueError, match="declared already"):
+            kernel.offer("x", offered)
+        assert "x" in kernel.service_names()
+        async with kernel:
+            assert round_ == len(kernel.get_subclusters())
+            if round_ == 0:
+                with pytest.raises(ConfigError):
+                    await kernel.launch_subcluster(ClusterConfig("b", {"b": VatConfig("nowhere.py")}, services=["x"]))
+                assert [] == kernel.get_subclusters()
+                async with trio.open_nursery() as nursery:  # at once: it is launched once
+                    nursery.start_soon(kernel.launch_subcluster, asking)
+                    nursery.start_soon(kernel.launch_subcluster, asking)
+                assert ["x"] == [it.name for it in kernel.get_subclusters() if it.is_system]
+                for it in kernel.get_subclusters():
+                    if not it.is_system:
+                        await kernel.terminate_subcluster(it.id)
+            with pytest.raises(RuntimeError, match="before entering"):
+                kernel.offer("y", offered)
+    async with Kernel(path) as kernel:  # offers nothing: it stays
+        assert "x" == kernel.get_system_subcluster("x").name
+    async with Kernel(path, system={}) as kernel:  # declares that there is nothing
+        assert [] == kernel.get_subclusters()
+    assert [] == verify(path)
+
+
+async def test_dry_run_of_an_update_does_not_launch_what_is_offered() -> None:
+    kernel = Kernel()
+    kernel.offer("x", ClusterConfig("a", {"a": VatConfig(CLIENT)}))
+    async with kernel:
+        made = await kernel.launch_subcluster(ClusterConfig("b", {"b": VatConfig(CLIENT)}))
+        new = ClusterConfig("b", {"b": VatConfig(CLIENT, endowments=["x"])})
+        assert {"b": None} == (await kernel.update_subcluster(made.id, new, dry_run=True)).upgraded
+        assert [made.id] == [it.id for it in kernel.get_subclusters()]
+        assert {"b": None} == (await kernel.update_subcluster(made.id, new)).upgraded
+        assert "x" == kernel.get_system_subcluster("x").name
 
 
 async def test_a_program_that_declares_none_leaves_system_subclusters_as_they_are(path: Path) -> None:
