@@ -154,7 +154,7 @@ class Tracing:
                 span.add_event(entry.op or "", self._details(entry.op or "", entry.kernel or {}), timestamp=at)
                 if entry.op == "send" and entry.kernel and entry.kernel["result"] is not None:
                     _remember(self._senders, entry.kernel["result"], entry.crank)
-            case "log" | "terminate" | "note":
+            case "log" | "suspend" | "resume" | "terminate" | "note":
                 span.add_event(entry.kind, {"ocap.text": _cut(entry.text)}, timestamp=at)
             case "error":
                 error_id, _, traceback = (entry.text or "").partition("\n")

@@ -476,10 +476,7 @@ class Control:
 
     async def drop(self, number: int) -> None:
         def change() -> None:
-            row = self._find_dead_letter(number)
-            self._core.state.dead_letters.delete(number)
-            self._core.counts.decref(row.target)
-            self._core.counts.decref_slots(row.args)
+            self._core.failures.forget(self._find_dead_letter(number))
 
         await self._apply(change)
 

@@ -201,6 +201,12 @@ class Kernel:
             # A launch fails with its vat, and says why.
             level = logging.INFO if is_launch else logging.ERROR
             logger.log(level, "vat %s faulted in crank %d: %s", event.vat, event.crank, event.text)
+        elif event.kind == "suspend":
+            logger.warning("vat %s is suspended: %s", event.vat, event.text)
+        elif event.kind == "resume":
+            logger.info("vat %s is resumed: %s", event.vat, event.text)
+        elif event.kind == "terminate":
+            logger.info("vat %s has ended: %s", event.vat, event.text)
         elif event.kind == "error":
             logger.info("in vat %s, crank %d: %s", event.vat, event.crank, event.text)
         elif event.kind == "log":

@@ -79,7 +79,7 @@ class Core:
         self.collector = Collector(self.state.gc, reap_after)
         self.cycles = CycleSearch(self.state)
         cranks = self._cranks = Cranks(self.state, self.counts, self.lifecycle, self.subclusters)
-        self._failures = Failures(*ground, self.lifecycle, self.subclusters, cranks)
+        self.failures = Failures(*ground, self.lifecycle, self.subclusters, cranks)
         self.running, self.stopped, self.upgraded = cranks.running, cranks.stopped, cranks.upgraded
         self.departed: dict[str, str] = {}
         """The names of vats that the effects of the last commit speak of and that are gone."""
@@ -167,14 +167,14 @@ class Core:
             except VatFault as error:
                 fault = str(error)
         if fault is not None:
-            self._failures.fault(crank, fault, outcome)
+            self.failures.fault(crank, fault, outcome)
             return
         critical = keeper.row.options.critical
         if leave is not None and (leave.is_failure or (critical and isinstance(crank.item, CreateVat | UpgradeVat))):
-            self._failures.exit(crank, outcome, "it exited with failure" if leave.is_failure else "it exited")
+            self.failures.exit(crank, outcome, "it exited with failure" if leave.is_failure else "it exited")
             return
         if leave is not None and critical:
-            self._failures.panic(crank, "it exited")
+            self.failures.panic(crank, "it exited")
             return
         for kernel_side, vat_side in zip(trace or (), outcome.syscalls, strict=False):
             self.state.emit(Event(crank.number, crank.cause, "syscall", crank.vat, kernel_side, vat_side))
@@ -443,7 +443,7 @@ class Core:
         """What was asked of a vat cannot be done; who asked is told."""
         self._cranks.begin(item.cause)
         self.state.queue.pop()
-        self._failures.fail(item, error)
+        self.failures.fail(item, error)
         return self._over()
 
     def _accomplish(self, item: CreateVat | UpgradeVat | PingVat, row: VatRow) -> None:
@@ -478,7 +478,7 @@ class Core:
         """A message that cannot be delivered answers itself."""
         self._cranks.begin(item.cause)
         self.state.queue.pop()
-        self._failures.reject_result(item, error)
+        self.failures.reject_result(item, error)
         self.counts.release_item(item)
         if self.traced:
             self.state.tell("note", None, f"{item.method} to {item.target} could not be delivered")

@@ -33,7 +33,7 @@ class Event:
         crank: which crank; 0 before the first.
         cause: the crank that queued what this crank took up; 0 for the host.
         kind: deliver, syscall, log (a line the vat wrote), error (what a behaviour raised), fault,
-            terminate, note.
+            suspend, resume, terminate, note.
         vat: the vat it happened in or to; None for the kernel itself.
         kernel: the delivery or syscall in krefs, where there is one.
         vat_side: the same in vrefs.

@@ -33,6 +33,9 @@ from ocap.protocol.errors import LaunchError, UpgradeError
 from ocap.protocol.marshal import encode_error
 from ocap.protocol.refs import VatId
 
+MAX_DEAD_LETTERS = 1_000
+"""Dead letters that are kept, in all; beyond, the oldest goes. Who sent it was told that it failed."""
+
 
 @define(eq=False)
 class Failures:
@@ -114,9 +117,22 @@ class Failures:
         number = self._state.next_number("dead_letter")
         row = DeadLetterRow(number, self._state.crank, vat, item.target, item.method, item.args, reason)
         self._state.dead_letters.insert(number, row)
+        self._drop_old_letters()
         self.reject_result(item, FAULTED)
         if item.result is not None:
             self._counts.decref(item.result)
+
+    def _drop_old_letters(self) -> None:
+        self._state.write()
+        for number in self._state.backend.dead_letters()[:-MAX_DEAD_LETTERS]:
+            self.forget(self._state.dead_letters[number])
+            self._state.tell("note", None, f"dead letter {number} was dropped: there are more than {MAX_DEAD_LETTERS}")
+
+    def forget(self, letter: DeadLetterRow) -> None:
+        """Let go of a dead letter, and of what it holds."""
+        self._state.dead_letters.delete(letter.number)
+        self._counts.decref(letter.target)
+        self._counts.decref_slots(letter.args)
 
     def exit(self, crank: Crank, outcome: syscalls.Outcome, reason: str) -> None:
         """The vat gives up: what it did in this crank is undone, and the message fails with it.

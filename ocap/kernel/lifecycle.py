@@ -8,7 +8,7 @@ Invariants:
 1. Who waits for an answer from an incarnation that ended is told so, with the reason.
 2. Termination is immediate for others; what the vat leaves behind goes in budgeted cranks.
 3. A vat's parameters hold what they refer to from its creation until other ones replace them or its end.
-4. Every termination has its entry in the log, with the reason.
+4. Every suspension and termination has its entry in the log, with the reason.
 """
 
 from __future__ import annotations
@@ -212,12 +212,14 @@ class Lifecycle:
     def suspend(self, row: VatRow, why: str) -> None:
         """Hold back what is for a live vat. One that is new is created nevertheless, and then held."""
         if row.state in ("new", "live"):
+            self._state.tell("suspend", row.id, why)
             self.set_vat(row, "state", "suspended")
             self.set_vat(row, "reason", why[:MAX_REASON])
 
     def resume(self, row: VatRow) -> None:
         """Let a suspended vat have what was parked, in order; any other is left as it is."""
         if row.state == "suspended":
+            self._state.tell("resume", row.id, f"it was suspended: {row.reason}")
             self.set_vat(row, "state", "live" if row.is_created else "new")
             self.set_vat(row, "reason", None)
             self.set_vat(row, "faults", 0)

@@ -25,7 +25,7 @@ from ocap.protocol.errors import OcapError
 Operation = deliveries.Delivery | syscalls.Syscall
 Fields = dict[str, Any]
 
-KINDS = frozenset({"deliver", "syscall", "log", "error", "fault", "terminate", "note"})
+KINDS = frozenset({"deliver", "syscall", "log", "error", "fault", "suspend", "resume", "terminate", "note"})
 
 OPS = {
     deliveries.StartVat: "start",

@@ -105,6 +105,9 @@ def traffic_of(
     return traffic
 
 
+_WORDS = {"suspend": "suspended", "resume": "resumed", "terminate": "terminated"}
+
+
 class _Origins:
     """Who sent what, and who settled what, as far as the log was read."""
 
@@ -128,8 +131,8 @@ class _Origins:
             case "fault" if vat is not None:
                 yield from self._delivery(entry, entry.kernel or {}, vat)
                 yield _note(entry, f"fault: {entry.text}")
-            case "terminate" if vat is not None:
-                yield _note(entry, f"terminated: {entry.text}")
+            case "suspend" | "resume" | "terminate" if vat is not None:
+                yield _note(entry, f"{_WORDS[entry.kind]}: {entry.text}")
             case "log" if vat is not None:
                 yield _note(entry, f"says: {entry.text}")
             case "error" if vat is not None:

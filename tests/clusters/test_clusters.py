@@ -32,7 +32,7 @@ RESULTS: dict[str, Any] = {
     },
 }
 KEYS = ["crank", "cause", "kind", "vat", "name", "op", "kernel", "vatside", "text", "time", "took"]
-KINDS = {"deliver", "syscall", "log", "error", "fault", "terminate", "note"}
+KINDS = {"deliver", "syscall", "log", "error", "fault", "suspend", "resume", "terminate", "note"}
 
 cluster = pytest.mark.parametrize("name", sorted(RESULTS))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ocap.kernel import failures
 from ocap.kernel.effects import Event
 from ocap.kernel.items import PingVat, TerminateVat
 from ocap.kernel.options import FaultPolicy, VatOptions
@@ -77,6 +78,32 @@ class TestLimit:
         letters = world.rows()["dead_letters"]
         assert [1, 2, 3, 4] == [row[0] for row in letters]
         assert {"named o-999, which it does not hold"} == {row[-1] for row in letters}
+
+    def test_of_dead_letters_the_newest_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(failures, "MAX_DEAD_LETTERS", 3)
+        world = with_options(fault_limit=10)
+        world.on("b", lambda d: [CRIME] if messages([("", d)]) else [])
+        root = world.import_root("a", "b")
+        for turn in range(5):
+            world.do("a", send(root, f"crime_{turn}", slots=(f"o+{turn + 1}",)))
+        assert ["crime_2", "crime_3", "crime_4"] == [row[4] for row in world.rows()["dead_letters"]]
+        notes = [e.text for e in world.effects if isinstance(e, Event) and e.kind == "note"]
+        assert [f"dead letter {number} was dropped: there are more than 3" for number in (1, 2)] == notes
+        held = [world.kref("a", f"o+{turn + 1}") for turn in range(5)]
+        assert [True, True, False, False, False] == [kref is None for kref in held]  # a was told to drop them
+
+    def test_the_log_has_suspension_and_resumption(self) -> None:
+        world = with_options(fault_limit=1)
+        commit_crimes(world, 1)
+        world.core.between_cranks(lambda: world.core.lifecycle.resume(world.row("b")))
+        world.run()
+        events = [(e.kind, e.text) for e in world.effects if isinstance(e, Event) and e.vat == world.vats["b"]]
+        reason = "named o-999, which it does not hold"
+        assert [
+            ("fault", reason),
+            ("suspend", f"it faulted: {reason}"),
+            ("resume", f"it was suspended: it faulted: {reason}"),
+        ] == [event for event in events if event[0] in ("fault", "suspend", "resume")]
 
 
 class TestTermination:

@@ -222,6 +222,29 @@ class TestCritical:
             assert await E(root).count() == [1, 2]
             assert [] == kernel.get_dead_letters()
 
+    async def test_a_message_that_stops_it_at_each_start_is_held_by_suspending_the_vat_first(
+        self, path: Path, source: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source, critical=True))
+            assert [1, 1] == await E(made.root).count()
+        for _ in range(2):
+            with pytest.raises(CriticalVatError):
+                async with Kernel(path, durability="process") as kernel:
+                    E.send_only(kernel.root("v1")).leave("bye")
+                    await kernel.idle()
+        async with Kernel(path, durability="process") as kernel:
+            await kernel.suspend_vat("v1")
+            await kernel.idle()
+            assert ["vat v1 is suspended: the host asked for it"] == [
+                record.getMessage() for record in caplog.records if record.levelname == "WARNING"
+            ]
+            edit(source, "self.powers.exit(value)", "return None")
+            await kernel.upgrade_vat("v1")
+            await kernel.resume_vat("v1")
+            await kernel.idle()
+            assert [1, 2] == await E(kernel.root("v1")).count()
+
     async def test_a_fault_below_the_limit_does_not(self, path: Path, source: Path) -> None:
         async with kernel_with(path, bank=counters(source, critical=True, on_fault="panic")) as kernel:
             E.send_only(kernel.get_system_subcluster("bank").root).break_down()

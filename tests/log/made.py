@@ -50,6 +50,8 @@ def every_event() -> list[Event]:
         Event(7, 3, "log", V1, text="says"),
         Event(7, 3, "error", V1, text="e1\nTraceback"),
         _both(lambda ref: deliveries.Message(ref, "greet", _call()), "ko1", "o+0", "fault", text="too much"),
+        Event(7, 3, "suspend", V1, text="it faulted"),
+        Event(7, 3, "resume", V1, text="it was suspended: it faulted"),
         Event(7, 3, "terminate", V1, text="it exited"),
         Event(0, 0, "note", None, text="undone"),
     ]
