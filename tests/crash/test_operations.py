@@ -28,10 +28,8 @@ def after(world: World, name: str, what: str, mark: int) -> World:
             made[name] = [mark, mark, "live"]
         case "reload":
             made[name] = [here[0], here[0], "live"]
-        case "update":
+        case "update" | "upgrade":
             here[0] = here[1] = mark
-        case "upgrade":
-            here[1] = mark
         case "suspend":
             here[2] = "suspended"
         case "resume":

@@ -200,6 +200,25 @@ class TestOfItsOwn:
                 await E(made.root).create("nowhere.py")
             assert {"v1": "live"} == states(kernel)
 
+    async def test_one_that_fails_is_a_matter_for_the_bootstrap_that_asked_for_it(
+        self, path: Path, source: Path
+    ) -> None:
+        bad = variant(source, "bad", 'VERSION = "one"', "raise RuntimeError('no such luck')")
+        edit(
+            source,
+            'return "ready"',
+            f"""
+        try:
+            await E(services["vat_admin"]).create_vat("{bad.name}")
+        except RuntimeError as error:
+            return f"without it: {{error}}"
+        return "with it\"""",
+        )
+        async with Kernel(path, durability="process") as kernel:
+            made = await kernel.launch_subcluster(counters(source, services=["vat_admin"]))
+            assert made.result.startswith("without it: ")
+            assert {"v1": "live"} == states(kernel)
+
     async def test_a_promise_in_its_parameters_is_refused_with_the_path(self, path: Path, source: Path) -> None:
         async with Kernel(path, durability="process") as kernel:
             made = await kernel.launch_subcluster(counters(source, services=["vat_admin"]))
