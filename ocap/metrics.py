@@ -19,6 +19,7 @@ from attrs import frozen
 
 from ocap.extras import extra
 from ocap.host.kernel import Kernel
+from ocap.legible import safe_text
 from ocap.log.entry import OPS
 from ocap.loopback import listen, port_of
 from ocap.protocol.errors import KernelClosedError, StoreError
@@ -183,7 +184,7 @@ def _families(kernel: Kernel, stored: _Stored) -> Iterable[Metric]:
     yield _gauge("idle", "1 if there is nothing to do.", {(): int(status["idle"])})
     vats = InfoMetricFamily("ocap_vat", "Vats that are not terminated.", labels=["vat"])
     for vat, vat_name, subcluster in stored.vats:
-        vats.add_metric([vat], {"name": vat_name, "subcluster": subcluster})
+        vats.add_metric([vat], {"name": safe_text(vat_name), "subcluster": subcluster})
     yield vats
 
 

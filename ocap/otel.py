@@ -26,6 +26,7 @@ from attrs import define, field
 
 from ocap.extras import extra
 from ocap.kernel.effects import Event
+from ocap.legible import safe_lines, safe_text
 from ocap.log import from_event
 from ocap.log.entry import Entry, Fields
 from ocap.log.lines import LINE_LENGTH, value_text
@@ -135,12 +136,16 @@ class Tracing:
     def _attributes(self, head: Entry) -> dict[str, Any]:
         found: dict[str, Any] = {"ocap.crank": head.crank, "ocap.cause": head.cause}
         if head.vat is not None:
-            found |= {"ocap.vat": head.vat, "ocap.vat.name": head.name}
+            found |= {"ocap.vat": head.vat, "ocap.vat.name": safe_text(head.name or "")}
         if head.op is not None:
             found["ocap.op"] = head.op
         fields = head.kernel or {}
         if head.op == "message" and fields:
-            found |= {"messaging.system": "ocap", "ocap.target": fields["target"], "ocap.method": fields["method"]}
+            found |= {
+                "messaging.system": "ocap",
+                "ocap.target": fields["target"],
+                "ocap.method": safe_text(fields["method"]),
+            }
             if fields["result"] is not None:
                 found["ocap.result"] = fields["result"]
             if self._messages:
@@ -158,7 +163,7 @@ class Tracing:
                 span.add_event(entry.kind, {"ocap.text": _cut(entry.text)}, timestamp=at)
             case "error":
                 error_id, _, traceback = (entry.text or "").partition("\n")
-                attributes = {"ocap.error_id": error_id, "exception.stacktrace": traceback}
+                attributes = {"ocap.error_id": error_id, "exception.stacktrace": safe_lines(traceback)}
                 span.add_event("exception", attributes, timestamp=at)
                 span.set_status(Status(StatusCode.ERROR, f"a behaviour raised, error {error_id}"))
             case "fault":
@@ -168,7 +173,7 @@ class Tracing:
     def _details(self, op: str, fields: Fields) -> dict[str, Any]:
         match op:
             case "send":
-                found = {"ocap.target": fields["target"], "ocap.method": fields["method"]}
+                found = {"ocap.target": fields["target"], "ocap.method": safe_text(fields["method"])}
                 if fields["result"] is not None:
                     found["ocap.result"] = fields["result"]
                 if self._messages:
@@ -196,11 +201,12 @@ def _name(head: Entry) -> str:
     """Low in number, as names of spans are to be: the vat and the method."""
     fields = head.kernel or head.vatside or {}
     what = fields["method"] if head.op == "message" else head.op or head.kind
-    return f"{head.name or 'kernel'} {what}"
+    return safe_text(f"{head.name or 'kernel'} {what}")
 
 
 def _cut(text: str | None) -> str:
-    return (text or "")[: 10 * LINE_LENGTH]
+    # Inert, and fit for any exporter: half a character would keep the spans of a whole batch from being sent.
+    return safe_lines((text or "")[: 10 * LINE_LENGTH])
 
 
 # ---- as the environment says ----------------------------------------------------------------------

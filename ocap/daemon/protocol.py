@@ -166,7 +166,10 @@ def _line(fields: dict[str, Any], limit: int) -> bytes:
 
 def read_request(line: bytes) -> Request:
     """Raises `ControlError` if the line holds none."""
-    match _object(line):
+    found = _object(line)
+    if not _is_text(found, line):
+        raise ControlError("half a character, which is no text")
+    match found:
         case {"id": int(id_), "command": str(command), "arguments": dict(arguments)} if type(id_) is int and id_ > 0:
             return Request(id_, command, arguments)
     raise ControlError('a request is {"id": N, "command": NAME, "arguments": {...}}')
@@ -186,9 +189,14 @@ def read_reply(line: bytes) -> Reply:
 
 def _object(line: bytes) -> Any:
     try:
-        value = json.loads(line)
-        if rb"\u" in line:
-            json.dumps(value, ensure_ascii=False).encode()  # half a character, which JSON can say, is no text
+        return json.loads(line)
     except (ValueError, RecursionError) as error:
         raise ControlError(f"not JSON: {error}") from None
-    return value
+
+
+def _is_text(value: Any, line: bytes) -> bool:
+    """Whether the strings in what was read are text: JSON can say half a character, which nothing else can hold."""
+    try:
+        return rb"\u" not in line or bool(json.dumps(value, ensure_ascii=False).encode())
+    except (UnicodeEncodeError, RecursionError):
+        return False

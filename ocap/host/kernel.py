@@ -27,6 +27,7 @@ from ocap.host.services import Services
 from ocap.kernel.core import Core
 from ocap.kernel.effects import MESSAGES, Effect, Event, HostDelivery
 from ocap.kernel.gc import REAP_AFTER
+from ocap.legible import safe_lines
 from ocap.protocol import deliveries
 from ocap.protocol.errors import (
     KernelClosedError,
@@ -196,21 +197,22 @@ class Kernel:
         """What a vat logs and what goes wrong, for Python's log and whoever counts."""
         if self._scheduler.tally is not None and event.vat is not None:
             self._scheduler.tally.events[event.vat, event.kind] += 1
+        text = safe_lines(event.text or "")
         if event.kind == "fault":
             is_launch = isinstance(event.vat_side, deliveries.StartVat) and event.vat_side.incarnation == 0
             # A launch fails with its vat, and says why.
             level = logging.INFO if is_launch else logging.ERROR
-            logger.log(level, "vat %s faulted in crank %d: %s", event.vat, event.crank, event.text)
+            logger.log(level, "vat %s faulted in crank %d: %s", event.vat, event.crank, text)
         elif event.kind == "suspend":
-            logger.warning("vat %s is suspended: %s", event.vat, event.text)
+            logger.warning("vat %s is suspended: %s", event.vat, text)
         elif event.kind == "resume":
-            logger.info("vat %s is resumed: %s", event.vat, event.text)
+            logger.info("vat %s is resumed: %s", event.vat, text)
         elif event.kind == "terminate":
-            logger.info("vat %s has ended: %s", event.vat, event.text)
+            logger.info("vat %s has ended: %s", event.vat, text)
         elif event.kind == "error":
-            logger.info("in vat %s, crank %d: %s", event.vat, event.crank, event.text)
+            logger.info("in vat %s, crank %d: %s", event.vat, event.crank, text)
         elif event.kind == "log":
-            logger.info("vat %s says: %s", event.vat, event.text)
+            logger.info("vat %s says: %s", event.vat, text)
 
     def _serve(self, message: deliveries.Message) -> None:
         if self._nursery is not None and not self._endpoint.is_closed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ocap.legible import safe_text
 from ocap.protocol.errors import KernelClosedError
 from ocap.protocol.marshal import PromiseLike, Remotable
 
@@ -38,7 +39,7 @@ class HostRef(Remotable):
         raise AttributeError(f"a reference has no attribute {name!r}: its object is in a vat; use E(ref).{name}(...)")
 
     def __repr__(self) -> str:
-        return f"<Ref {self._interface} {self.kref}>"
+        return f"<Ref {safe_text(self._interface)} {self.kref}>"
 
 
 class HostPromise(PromiseLike):

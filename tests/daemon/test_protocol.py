@@ -79,6 +79,8 @@ def test_what_is_no_request_is_said_to_be_none(line: bytes) -> None:
         b"[" * 100_000,
         b'{"id": true, "command": "stop", "arguments": {}}',
         b'{"id": 0, "command": "a", "arguments": {}}',
+        b'{"id": 1, "command": "show", "arguments": {"what": "\\ud800"}}',
+        b'{"id": 1, "command": "show", "arguments": {"\\udfff\\ud800": [1]}}',
         b"\0",
     ],
 )
