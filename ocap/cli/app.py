@@ -13,6 +13,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from ocap.cli import control
+from ocap.cli.asking import NegativeAnswerError
 from ocap.cli.inspect import collect, explain
 from ocap.cli.log import draw, explain_crank, show_log
 from ocap.cli.repl import prompt_in
@@ -297,7 +298,7 @@ def _exit_code(error: BaseException) -> int:
             return _exit_code(error.exceptions[0])  # a task group's; the first says what began it
         case cyclopts.CycloptsError():
             return _fail(f"{error} (see: ocap --help)")
-        case control.NegativeAnswerError():
+        case NegativeAnswerError():
             return _fail(str(error), 1)
         case OcapError():
             return _fail(str(error))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json as json_text
+import math
 import os
 import sys
 import webbrowser
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,25 +15,42 @@ import trio
 from cyclopts import App, Parameter
 
 from ocap.cli import tables
+from ocap.cli.asking import (
+    Database,
+    Flag,
+    Json,
+    Name,
+    NegativeAnswerError,
+    What,
+    ask,
+    asks,
+    command,
+    commands,
+    show,
+    talk,
+)
 from ocap.cli.upgrade import check as check_code
 from ocap.daemon.beside import Wanted
-from ocap.daemon.client import find_socket, open_client
+from ocap.daemon.client import Client, find_socket
 from ocap.daemon.place import NotRunningError
 from ocap.daemon.process import Options, run_daemon
-from ocap.daemon.protocol import RequestFailedError
 from ocap.daemon.starting import start as start_daemon
 from ocap.daemon.starting import stop as stop_daemon
 from ocap.legible import as_text, safe_text
 from ocap.log.writing import Retention, parse_retention
 from ocap.protocol.errors import ConfigError
 
-Flag = Annotated[bool, Parameter(negative="")]
-Database = Annotated[Path | None, Parameter(name="--db")]
 
-IS_NOT = frozenset({"LaunchError", "UpgradeError", "SendFailedError", "VatSuspendedError", "DisconnectedError"})
-"""Failures of what was asked about, and not of the command: exit code 1."""
+def register(app: App) -> None:
+    """Add the commands of this module."""
+    for name, function in commands.items():
+        app.command(function, name=name)
 
 
+# ---- the daemon -----------------------------------------------------------------------------------
+
+
+@command
 def start(
     cluster: Annotated[Path | None, Parameter(name="CLUSTER.toml")] = None,
     /,
@@ -145,13 +164,12 @@ def wanted(metrics: int | None, *, panel: bool, panel_port: int | None, otel: bo
     return Wanted(metrics, (panel_port or 0) if panel else None, otel)
 
 
+@command
 def stop(*, db: Database = None, json: Flag = False) -> int:
     """Stop a daemon: ask it; if that does not help SIGTERM, then SIGKILL. Each step has its time.
 
     Parameters
     ----------
-    db
-        The database of the daemon; needed if several run.
     json
         Print one line of JSON, {"pid": ..., "by": "request" | "SIGTERM" | "SIGKILL"}.
     """
@@ -163,53 +181,94 @@ def stop(*, db: Database = None, json: Flag = False) -> int:
     return 0
 
 
-def status(*, db: Database = None, json: Flag = False) -> int:
-    """Tell how a daemon and its kernel are. Exits with 1 if there is none.
-
-    Parameters
-    ----------
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
-    """
+@command
+def status(*, db: Database = None, json: Json = False) -> int:
+    """Tell how a daemon and its kernel are. Exits with 1 if there is none."""
     try:
-        found = _ask(db, "status")
+        found = ask(db, "status")
     except NotRunningError as error:
         if json:
             print(json_text.dumps({"running": False}))
         else:
             print(f"ocap: {error}", file=sys.stderr)
         return 1
-    return _print(found, tables.status, as_json=json)
+    show(found, tables.status, as_json=json)
+    return 0
 
 
-def launch(
-    cluster: Annotated[Path, Parameter(name="CLUSTER.toml")], /, *, db: Database = None, json: Flag = False
+@command
+def panel(
+    *,
+    db: Database = None,
+    port: int | None = None,
+    browser: Flag = False,
+    json: Flag = False,
 ) -> int:
+    """Print a link to the control panel of a running daemon. It lets one browser on this machine in, once.
+
+    If the daemon has no panel (`ocap start --panel`), this command serves one until Ctrl-C, and prints another link
+    each time one was used. Needs ocap[panel].
+
+    Parameters
+    ----------
+    port
+        Serve a panel on this port of the loopback, whether the daemon has one or not; 0 for a free port.
+    browser
+        Open the first link in this machine's browser.
+    json
+        Print each link as a line of JSON, {"link": ...}.
+    """
+    from ocap.panel.serving import run_panel  # noqa: PLC0415 - an extra
+
+    is_first = True
+
+    def announce(link: str) -> None:
+        nonlocal is_first
+        print(json_text.dumps({"link": link}) if json else link, flush=True)
+        if is_first and browser:
+            webbrowser.open(link)
+        is_first = False
+
+    if port is None and (link := ask(db, "panel_link")["link"]) is not None:
+        announce(link)
+        return 0
+    run_panel(db, port or 0, announce)
+    return 130
+
+
+# ---- subclusters ----------------------------------------------------------------------------------
+
+
+def _read(cluster: Path) -> dict[str, str]:
+    try:
+        return {"text": cluster.read_bytes().decode(), "folder": str(cluster.absolute().parent)}
+    except OSError as error:
+        raise ConfigError(str(cluster), (error.strerror or str(error)).lower()) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(cluster), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
+
+
+@asks("launch", tables.launched)
+def launch(cluster: Annotated[Path, Parameter(name="CLUSTER.toml")], /) -> dict[str, Any]:
     """Launch the subclusters of a file in a running kernel. Exits with 1 if a launch failed.
 
     Parameters
     ----------
     cluster
         The TOML file that describes the subclusters; none may have a name that is in use.
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
     """
-    text, folder = _read(cluster)
-    return _print(_ask(db, "launch", text=text, folder=folder), tables.launched, as_json=json)
+    return _read(cluster)
 
 
+@command
 def update(
-    subcluster: Annotated[str, Parameter(name="SUBCLUSTER")],
+    subcluster: Name,
     cluster: Annotated[Path, Parameter(name="CLUSTER.toml")],
     /,
     *,
     dry_run: Flag = False,
     db: Database = None,
-    json: Flag = False,
+    json: Json = False,
 ) -> int:
     """Give a subcluster the config that a file has under its name, and do what follows from that.
 
@@ -218,162 +277,92 @@ def update(
 
     Parameters
     ----------
-    subcluster
-        Its id or name.
     cluster
         The TOML file.
     dry_run
         Only say what would be done.
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
     """
-    text, folder = _read(cluster)
-    done = _ask(db, "update", subcluster=subcluster, text=text, folder=folder, dry=dry_run)
-    _print(done, tables.changes, as_json=json)
+    done = ask(db, "update", subcluster=subcluster, dry=dry_run, **_read(cluster))
+    show(done, tables.changes_to_come if dry_run else tables.changes, as_json=json)
     return 1 if any(done["added"].values()) or any(done["upgraded"].values()) else 0
 
 
-def show_list(*, db: Database = None, json: Flag = False) -> int:
-    """List the subclusters and their vats.
-
-    Parameters
-    ----------
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
-    """
-    return _print(_ask(db, "subclusters"), tables.subclusters, as_json=json)
-
-
-def show(what: Annotated[str, Parameter(name="WHAT")], /, *, db: Database = None, json: Flag = False) -> int:
-    """Show a subcluster or vat in full.
-
-    Parameters
-    ----------
-    what
-        Its id, such as s1 or v1, or its name.
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
-    """
-    return _print(_ask(db, "show", what=what), tables.details, as_json=json)
-
-
-def reload(
-    subcluster: Annotated[str, Parameter(name="SUBCLUSTER")], /, *, db: Database = None, json: Flag = False
-) -> int:
+@asks("reload", lambda it: tables.launched([it]))
+def reload(subcluster: Name, /) -> dict[str, Any]:
     """Launch a subcluster anew from its config: a clean slate, under a new id.
 
     The old one ends when the new one's bootstrap has answered; if that fails it goes on, and the exit code is 1.
-
-    Parameters
-    ----------
-    subcluster
-        Its id or name.
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
     """
-    return _print([_ask(db, "reload", subcluster=subcluster)], tables.launched, as_json=json)
+    return {"subcluster": subcluster}
 
 
-def restart(what: Annotated[str, Parameter(name="WHAT")], /, *, db: Database = None, json: Flag = False) -> int:
-    """Pause and resume a subcluster or vat: heaps are given up, ids and durable state stay.
-
-    Parameters
-    ----------
-    what
-        Its id, such as s1 or v1, or its name.
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
-    """
-    return _print(_ask(db, "restart", what=what), tables.done("restarted"), as_json=json)
+# ---- subclusters and vats -------------------------------------------------------------------------
 
 
-def suspend(what: Annotated[str, Parameter(name="WHAT")], /, *, db: Database = None, json: Flag = False) -> int:
-    """Hold the messages of a vat, or of all vats of a subcluster, back until it is resumed.
-
-    Parameters
-    ----------
-    what
-        Its id, such as s1 or v1, or its name.
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
-    """
-    return _print(_ask(db, "suspend", what=what), tables.vats, as_json=json)
+@asks("subclusters", tables.subclusters)
+def list_() -> dict[str, Any]:
+    """List the subclusters and their vats."""
+    return {}
 
 
-def resume(what: Annotated[str, Parameter(name="WHAT")], /, *, db: Database = None, json: Flag = False) -> int:
-    """Let a suspended vat, or all of a subcluster, have what was held back.
-
-    Parameters
-    ----------
-    what
-        Its id, such as s1 or v1, or its name.
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
-    """
-    return _print(_ask(db, "resume", what=what), tables.vats, as_json=json)
+@asks("show", tables.details)
+def show_(what: What, /) -> dict[str, Any]:
+    """Show a subcluster or vat in full."""
+    return {"what": what}
 
 
-def ping(what: Annotated[str, Parameter(name="WHAT")], /, *, db: Database = None, json: Flag = False) -> int:
-    """Wait until a vat, or each of a subcluster, has taken a delivery. Exits with 1 if one does not.
-
-    Parameters
-    ----------
-    what
-        Its id, such as s1 or v1, or its name.
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
-    """
-    return _print(_ask(db, "ping", what=what), tables.vats, as_json=json)
+@asks("restart", tables.done("restarted"))
+def restart(what: What, /) -> dict[str, Any]:
+    """Pause and resume a subcluster or vat: heaps are given up, ids and durable state stay."""
+    return {"what": what}
 
 
+@asks("suspend", tables.vats)
+def suspend(what: What, /) -> dict[str, Any]:
+    """Hold the messages of a vat, or of all vats of a subcluster, back until it is resumed."""
+    return {"what": what}
+
+
+@asks("resume", tables.vats)
+def resume(what: What, /) -> dict[str, Any]:
+    """Let a suspended vat, or all of a subcluster, have what was held back."""
+    return {"what": what}
+
+
+@asks("ping", tables.vats)
+def ping(what: What, /) -> dict[str, Any]:
+    """Wait until a vat, or each of a subcluster, has taken a delivery. Exits with 1 if one does not."""
+    return {"what": what}
+
+
+@command
 def terminate(
-    what: Annotated[str, Parameter(name="WHAT")],
+    what: What,
     /,
     *,
     reason: str = "the operator terminated it",
     yes: Flag = False,
     db: Database = None,
-    json: Flag = False,
+    json: Json = False,
 ) -> int:
     """End a subcluster or vat for good, with all it has stored. On a terminal it asks first.
 
     Parameters
     ----------
-    what
-        Its id, such as s1 or v1, or its name.
     reason
         What the message log is to say; for vats.
     yes
         Do not ask.
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
     """
     if sys.stdin.isatty() and not yes:
-        found = _ask(db, "show", what=what)
+        found = ask(db, "show", what=what)
         print(f"{found['kind']} {found['id']} {safe_text(found['name'])} ends for good, with all it has stored.")
         if input("Terminate it? [y/N] ").strip().lower() not in ("y", "yes"):
             return 1
-    return _print(_ask(db, "terminate", what=what, reason=reason), tables.done("terminated"), as_json=json)
+    return show(ask(db, "terminate", what=what, reason=reason), tables.done("terminated"), as_json=json)
 
 
+@command
 def upgrade(
     vat: Annotated[str, Parameter(name="VAT")],
     source: Annotated[str | None, Parameter(name="SOURCE")] = None,
@@ -410,21 +399,33 @@ def upgrade(
         if source is None or parameters is not None:
             raise ConfigError("--check", "needs SOURCE, and looks at it with the parameters the vat has")
         if db is None:
-            db = Path(_ask(None, "status")["database"])
+            db = Path(ask(None, "status")["database"])
         return check_code(db, vat, source, as_json=json)
     given = None if parameters is None else _json("--parameters", parameters)
     if given is not None and not isinstance(given, dict):
         raise ConfigError("--parameters", "must be a JSON object")
-    found = _ask(db, "upgrade", vat=vat, source=source, parameters=given)
-    return _print({"vats": [found]}, tables.vats, as_json=json)
+    found = ask(db, "upgrade", vat=vat, source=source, parameters=given)
+    return show({"vats": [found]}, tables.vats, as_json=json)
 
 
+# ---- objects --------------------------------------------------------------------------------------
+
+
+def _json(where: str, text: str) -> Any:
+    try:
+        return json_text.loads(text)
+    except (ValueError, RecursionError):
+        raise ConfigError(where, f"""{text}: is not JSON; text is written '"like this"'""") from None
+
+
+@command
 def send(
     ref: Annotated[str, Parameter(name="REF")],
     method: Annotated[str, Parameter(name="METHOD")],
     values: Annotated[list[str] | None, Parameter(name="ARG", allow_leading_hyphen=True)] = None,
     /,
     *,
+    timeout: float | None = None,
     db: Database = None,
     json: Flag = False,
 ) -> int:
@@ -441,32 +442,60 @@ def send(
         The name of the method.
     values
         The arguments, each as JSON: 3, '"text"', '{"a": [1, 2]}'; '{"@ref": "ko7"}' is a reference.
-    db
-        The database of the daemon; needed if several run.
+    timeout
+        Seconds to wait for the answer; by default for ever. The message stays sent.
     json
         Print one line of JSON, {"answer": ...}.
     """
     arguments = [_json(f"argument {number}", text) for number, text in enumerate(values or [], 1)]
-    answer = _ask(db, "send", target=ref, method=method, args=arguments)
-    return _print(answer, lambda it: print(as_text(it["answer"])), as_json=json)
+
+    async def sent(client: Client) -> Any:
+        vat = (await client.call("target", target=ref))["vat"]
+        if vat is not None:
+            _warn_if_suspended(vat)
+        return await _within(timeout, client.call("send", target=ref, method=method, args=arguments))
+
+    return show(talk(db, sent), _answer, as_json=json)
 
 
-def revoke(ref: Annotated[str, Parameter(name="REF")], /, *, db: Database = None, json: Flag = False) -> int:
+def _warn_if_suspended(vat: dict[str, Any]) -> None:
+    if vat["state"] == "suspended":
+        because = f" ({safe_text(vat['reason'])})" if vat["reason"] else ""
+        text = f"is suspended{because}; the message waits until `ocap resume {vat['id']}`"
+        print(f"ocap: vat {safe_text(vat['name'])} ({vat['id']}) {text}", file=sys.stderr, flush=True)
+
+
+async def _within(seconds: float | None, answer: Awaitable[Any]) -> Any:
+    with trio.move_on_after(math.inf if seconds is None else seconds):
+        return await answer
+    raise NegativeAnswerError("TimeoutError", f"no answer within {seconds:g} seconds; the message stays sent")
+
+
+def _answer(found: dict[str, Any]) -> None:
+    print(as_text(found["answer"]))
+
+
+@asks("revoke", lambda it: print(f"{it['kref']} is revoked"))
+def revoke(ref: Annotated[str, Parameter(name="REF")], /) -> dict[str, Any]:
     """Let no message to an object through any more, whoever holds it, for good.
 
     Parameters
     ----------
     ref
         The object's kref, such as ko7.
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
     """
-    return _print(_ask(db, "revoke", target=ref), lambda it: print(f"{it['kref']} is revoked"), as_json=json)
+    return {"target": ref}
 
 
-def dead_letters(*, retry: int | None = None, drop: int | None = None, db: Database = None, json: Flag = False) -> int:
+@command
+def dead_letters(
+    *,
+    retry: int | None = None,
+    drop: int | None = None,
+    timeout: float | None = None,
+    db: Database = None,
+    json: Json = False,
+) -> int:
     """List the messages whose delivery faulted their vat; send one again, or forget it.
 
     Parameters
@@ -475,123 +504,26 @@ def dead_letters(*, retry: int | None = None, drop: int | None = None, db: Datab
         Send the dead letter of this number again and print its answer; exits with 1 if that is an error.
     drop
         Forget the dead letter of this number.
-    db
-        The database of the daemon; needed if several run.
-    json
-        Print one line of JSON.
+    timeout
+        Seconds to wait for the answer to --retry; by default for ever. The message stays sent.
     """
     if retry is not None and drop is not None:
         raise ConfigError("--retry, --drop", "one of them at a time")
+    if timeout is not None and retry is None:
+        raise ConfigError("--timeout", "there is no answer to wait for without --retry")
+
+    async def sent(client: Client) -> Any:
+        vats = [it["vat"] for it in await client.call("dead_letters") if it["number"] == retry]
+        for found in await client.call("subclusters") if vats else []:
+            for vat in found["vats"]:
+                if vat["id"] in vats:
+                    _warn_if_suspended(vat)
+        return await _within(timeout, client.call("retry", number=retry))
+
     if retry is not None:
-        answer = _ask(db, "retry", number=retry)
-        return _print(answer, lambda it: print(as_text(it["answer"])), as_json=json)
+        return show(talk(db, sent), _answer, as_json=json)
     if drop is not None:
-        return _print(
-            _ask(db, "drop", number=drop), lambda it: print(f"dead letter {it['number']} is dropped"), as_json=json
+        return show(
+            ask(db, "drop", number=drop), lambda it: print(f"dead letter {it['number']} is dropped"), as_json=json
         )
-    return _print(_ask(db, "dead_letters"), tables.dead_letters, as_json=json)
-
-
-def panel(
-    *,
-    db: Database = None,
-    port: int | None = None,
-    browser: Flag = False,
-    json: Flag = False,
-) -> int:
-    """Print a link to the control panel of a running daemon. It lets one browser on this machine in, once.
-
-    If the daemon has no panel (`ocap start --panel`), this command serves one until Ctrl-C, and prints another link
-    each time one was used. Needs ocap[panel].
-
-    Parameters
-    ----------
-    db
-        The database of the daemon; needed if several run.
-    port
-        Serve a panel on this port of the loopback, whether the daemon has one or not; 0 for a free port.
-    browser
-        Open the first link in this machine's browser.
-    json
-        Print each link as a line of JSON, {"link": ...}.
-    """
-    from ocap.panel.serving import run_panel  # noqa: PLC0415 - an extra
-
-    is_first = True
-
-    def announce(link: str) -> None:
-        nonlocal is_first
-        print(json_text.dumps({"link": link}) if json else link, flush=True)
-        if is_first and browser:
-            webbrowser.open(link)
-        is_first = False
-
-    if port is None and (link := _ask(db, "panel_link")["link"]) is not None:
-        announce(link)
-        return 0
-    run_panel(db, port or 0, announce)
-    return 130
-
-
-def register(app: App) -> None:
-    """Add the commands of this module."""
-    commands: list[Any] = [
-        start,
-        stop,
-        status,
-        launch,
-        update,
-        show,
-        reload,
-        restart,
-        upgrade,
-        suspend,
-        resume,
-        terminate,
-    ]
-    for command in [*commands, ping, send, revoke, dead_letters, panel]:
-        app.command(command)
-    app.command(show_list, name="list")
-
-
-class NegativeAnswerError(RequestFailedError):
-    """What the command was asked about is not so: exit code 1, where another failure is 2."""
-
-
-def _ask(db: Path | None, command: str, **arguments: Any) -> Any:
-    """Raises `NegativeAnswerError` where the answer is one."""
-
-    async def ask() -> Any:
-        async with open_client(db) as client:
-            return await client.call(command, **arguments)
-
-    try:
-        return trio.run(ask)
-    except RequestFailedError as error:
-        if error.name in IS_NOT:
-            raise NegativeAnswerError(error.name, error.message) from None
-        raise
-
-
-def _print(found: Any, show_it: Any, *, as_json: bool) -> int:
-    if as_json:
-        print(json_text.dumps(found))
-    else:
-        show_it(found)
-    return 0
-
-
-def _json(where: str, text: str) -> Any:
-    try:
-        return json_text.loads(text)
-    except (ValueError, RecursionError):
-        raise ConfigError(where, f"""{text}: is not JSON; text is written '"like this"'""") from None
-
-
-def _read(cluster: Path) -> tuple[str, str]:
-    try:
-        return cluster.read_bytes().decode(), str(cluster.absolute().parent)
-    except OSError as error:
-        raise ConfigError(str(cluster), (error.strerror or str(error)).lower()) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(cluster), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
+    return show(ask(db, "dead_letters"), tables.dead_letters, as_json=json)

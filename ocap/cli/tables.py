@@ -78,9 +78,15 @@ def subclusters(found: list[dict[str, Any]]) -> None:
 
 
 def _vat(vat: dict[str, Any]) -> list[Text]:
-    state = Text(vat["state"], _STATES.get(vat["state"], ""))
+    because = f": {_short(vat['reason'])}" if vat["reason"] else ""
+    state = _cell(f"{vat['state']}{because}", _STATES.get(vat["state"], ""))
     cells = [_cell(vat[key]) for key in ("incarnation", "faults", "source")]
     return [_cell(vat["id"]), _cell(vat["name"]), state, *cells]
+
+
+def _short(text: str, limit: int = 80) -> str:
+    """`ocap show` has the whole."""
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def vats(found: dict[str, Any]) -> None:
@@ -96,7 +102,7 @@ def details(found: dict[str, Any]) -> None:
     table = _table("", "")
     table.show_header = False
     for name, value in found.items():
-        if name not in ("vats", "config"):
+        if name not in ("vats", "config") and value is not None:
             table.add_row(Text(name, "bold"), _cell(value))
     _print(table)
     if "config" in found:
@@ -111,15 +117,35 @@ def launched(found: list[dict[str, Any]]) -> None:
 
 
 def changes(found: dict[str, Any]) -> None:
-    """What an update does."""
+    """What an update did."""
+    _changes(found, {"added": "vat {} is created", "upgraded": "vat {} is upgraded", "removed": "vat {} is terminated"})
+
+
+def changes_to_come(found: dict[str, Any]) -> None:
+    """What an update would do."""
+    texts = {
+        "added": "vat {} would be created",
+        "upgraded": "vat {} would be upgraded: its durable state stays, its heap goes",
+        "removed": "vat {} would be terminated, with all it has stored",
+    }
+    _changes(found, texts)
+
+
+_FAILED = {
+    "added": "vat {} could not be created: {}",
+    "upgraded": "vat {} could not be upgraded: {}; it goes on as it was",
+}
+
+
+def _changes(found: dict[str, Any], texts: dict[str, str]) -> None:
     lines = [
-        f"{done} {name}" if error is None else f"{name} could not be {done}: {error}"
-        for done in ("added", "upgraded")
-        for name, error in found[done].items()
+        texts[kind].format(name) if error is None else _FAILED[kind].format(name, error)
+        for kind in ("added", "upgraded")
+        for name, error in found[kind].items()
     ]
-    lines += [f"ended {name}" for name in found["removed"]]
-    lines += [f"at the next reload: {part}" for part in found["at_reload"]]
-    for line in lines or ["nothing changes but options"]:
+    lines += [texts["removed"].format(name) for name in found["removed"]]
+    lines += [f"left for `ocap reload`: {part}" for part in found["at_reload"]]
+    for line in lines or ["no vat changes"]:
         print(safe_text(line))
 
 

@@ -249,8 +249,13 @@ def test_commands_over_the_socket(daemon: Path) -> None:
     (daemon / "new.toml").write_text(toml("d").replace("vats.b]", "vats.z]"))
     expected = {
         ("launch", str(daemon / "d.toml")): 's2 d: "ok"\n',
-        ("update", "d", str(daemon / "new.toml"), "--dry-run"): "added z\nended b\n",
-        ("update", "d", str(daemon / "new.toml")): "added z\nended b\n",
+        (
+            "update",
+            "d",
+            str(daemon / "new.toml"),
+            "--dry-run",
+        ): "vat z would be created\nvat b would be terminated, with all it has stored\n",
+        ("update", "d", str(daemon / "new.toml")): "vat z is created\nvat b is terminated\n",
         ("restart", "d"): "s2 is restarted\n",
         ("reload", "s2"): 's3 d: "ok"\n',
         ("terminate", "d"): "s3 is terminated\n",
@@ -265,6 +270,28 @@ def test_commands_over_the_socket(daemon: Path) -> None:
         assert isinstance(json.loads(done.stdout), dict | list)
         assert "b" in ocap(*arguments).stdout
     assert "SUBCLUSTER  NAME  VAT  NAME  STATE  INCARNATION" in ocap("list").stdout
+
+
+def test_send_to_a_suspended_vat_says_that_it_waits(daemon: Path) -> None:
+    ocap("suspend", "b")
+    done = ocap("send", "b", "echo", "1", "--timeout", "0.5")
+    line = "ocap: vat b (v2) is suspended (the host asked for it); the message waits until `ocap resume v2`\n"
+    end = "ocap: no answer within 0.5 seconds; the message stays sent\n"
+    assert (1, "", line + end) == (done.returncode, done.stdout, done.stderr)
+    assert "suspended: the host asked for it" in ocap("list").stdout
+    ocap("resume", "b")
+    done = ocap("send", "b", "echo", "2", "--timeout", "20")
+    assert (0, "[[2], {}]\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_retry_to_a_suspended_vat_says_that_it_waits(daemon: Path) -> None:
+    assert 1 == ocap("send", "a", "flood").returncode
+    ocap("suspend", "a")
+    (letter,) = json.loads(ocap("dead-letters", "--json").stdout)
+    done = ocap("dead-letters", "--retry", str(letter["number"]), "--timeout", "0.5")
+    assert 1 == done.returncode
+    assert "ocap: vat a (v1) is suspended" in done.stderr
+    assert done.stderr.endswith("ocap: no answer within 0.5 seconds; the message stays sent\n")
 
 
 def test_what_vats_say_is_inert_on_a_terminal(daemon: Path) -> None:

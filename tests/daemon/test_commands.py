@@ -74,6 +74,21 @@ async def test_a_launch_that_waits_is_listed_and_can_be_given_up(db: Path) -> No
         assert [] == await it.client.call("subclusters")
 
 
+async def test_name_of_a_subcluster_and_its_bootstrap_vat_can_be_sent_to(db: Path) -> None:
+    async with serving(db) as it:
+        await it.client.call("launch", text=toml("a"), folder=it.folder)
+        assert [[1], {}] == await send(it, "a", "echo", 1)
+        assert "v1" == (await it.client.call("target", target="a"))["vat"]["id"]
+        expected = ("AmbiguousNameError", "a is the name of subcluster s1, vat v1; use the id of one")
+        assert expected == await failure(it, "restart", what="a")
+        await it.client.call("launch", text=toml("b"), folder=it.folder)
+        name, message = await failure(it, "send", target="b", method="echo", args=[])
+        assert ("AmbiguousNameError", "b is the name of subcluster s2, vat v2, vat v4; use the id of one") == (
+            name,
+            message,
+        )
+
+
 async def test_launch_that_is_refused_changes_nothing(db: Path) -> None:
     async with serving(db) as it:
         for text, expected in [
