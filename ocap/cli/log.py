@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import attrs
 
+from ocap.cli.traffic import Traffic
 from ocap.legible import safe_text
-from ocap.log import BadEntryError, Entry, from_json_line, to_json_line, to_line
+from ocap.log import BadEntryError, Entry, from_json_line, to_json_line
 from ocap.log.chain import Chain, Log, NoSuchCrankError, chain_to
 from ocap.log.mermaid import to_mermaid
 from ocap.log.reading import parts_of, read_lines
@@ -27,8 +28,9 @@ def show_log(path: Path, selection: Selection, *, follow: bool, times: bool, as_
     Raises:
         ConfigError: the file cannot be read.
     """
+    show = _shown(times=times, as_json=as_json)
     for entry in _selected(_entries(path, follow=follow), selection):
-        _print(entry, times=times, as_json=as_json)
+        show(entry)
         if follow:
             sys.stdout.flush()
     return 0
@@ -45,8 +47,9 @@ def explain_crank(path: Path, crank: int, *, times: bool, as_json: bool) -> int:
     except NoSuchCrankError as error:
         print(f"ocap: {error}", file=sys.stderr)
         return 1
+    show = _shown(times=times, as_json=as_json)
     for entry in chain.entries:
-        _print(entry, times=times, as_json=as_json)
+        show(entry)
     return 0
 
 
@@ -132,8 +135,6 @@ def _entries(path: Path, *, follow: bool = False, complain: bool = True) -> Iter
         raise ConfigError(str(error.filename), (error.strerror or str(error)).lower()) from error
 
 
-def _print(entry: Entry, *, times: bool, as_json: bool) -> None:
-    line = to_json_line(entry) if as_json else to_line(entry)
-    if times and not as_json:
-        line = f"{entry.time or '-':27}  {line}"
-    print(line)
+def _shown(*, times: bool, as_json: bool) -> Callable[[Entry], None]:
+    """What shows an entry on standard output."""
+    return (lambda entry: print(to_json_line(entry))) if as_json else Traffic(sys.stdout, times=times).show

@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from ocap.cli.traffic import Traffic
 from ocap.config import ClusterConfig, check_config
 from ocap.daemon.beside import Beside, Wanted, open_beside
 from ocap.daemon.commands import Commands
@@ -24,7 +25,7 @@ from ocap.host.inventory import Subcluster
 from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
 from ocap.legible import as_text, safe_text, to_json
-from ocap.log import event_line, from_event, to_line
+from ocap.log import event_line, from_event
 from ocap.log.writing import LogFile, Retention
 from ocap.protocol.errors import ConfigError, LaunchError
 from ocap.services.cluster_file import load_cluster_file, wake_system
@@ -79,13 +80,14 @@ class _Log:
         self, kernel: Kernel, sink: LogFile | None, trace: Callable[[Event], None] | None, *, everything: bool
     ) -> None:
         self._name_of = kernel.vat_name
+        self._traffic = Traffic(sys.stderr)
         self._sink = sink
         self._trace = trace
         self._everything = everything
 
     def __call__(self, event: Event) -> None:
         if self._everything or event.kind == "log":
-            print(to_line(from_event(event, self._name_of)), file=sys.stderr)
+            self._traffic.show(from_event(event, self._name_of))
         if self._sink is not None:
             self._sink.write(event_line(event, self._name_of))
         if self._trace is not None:

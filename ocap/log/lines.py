@@ -18,12 +18,16 @@ LINE_LENGTH = 200
 
 def to_line(entry: Entry) -> str:
     """One entry as one line, inert on a terminal whatever a vat wrote into it."""
-    vat = "kernel" if entry.vat is None else f"{entry.vat}:{entry.name or entry.vat}"
-    head = f"{entry.crank}<{entry.cause} {safe_text(vat)}  {entry.kind}"
+    head = f"{entry.crank}<{entry.cause} {vat_text(entry)}  {entry.kind}"
     if entry.kernel is not None and entry.vatside is not None:
         what = f"{entry.op} {_operation(entry.op or '', entry.kernel, entry.vatside)}".rstrip()
         return f"{head}  {what}" if entry.text is None else f"{head}  {what}: {safe_text(entry.text)}"
     return f"{head}  {safe_text(entry.text or '')}".rstrip()
+
+
+def vat_text(entry: Entry) -> str:
+    """Whose entry it is."""
+    return "kernel" if entry.vat is None else safe_text(f"{entry.vat}:{entry.name or entry.vat}")
 
 
 def _operation(op: str, ours: Fields, theirs: Fields) -> str:
