@@ -59,6 +59,10 @@ class Root(Exo):
             await E(self.others["b"]).echo(number)
         return rounds
 
+    async def fill(self, name, size):
+        self.others[name] = "y" * size
+        return self.others[name]
+
     async def fail(self):
         raise KeyError("no")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
+import socket
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,6 +21,9 @@ from ocap.legible import safe_text
 from ocap.panel import access
 from tests.daemon.serving import toml, until
 from tests.panel.visiting import Visit, visiting
+from tests.strangers import as_stranger, root
+
+__all__ = ["root"]
 
 PAGES = [
     "/", "/subclusters", "/subclusters/launch", "/subclusters/s1", "/subclusters/s1/update", "/subclusters/s1/terminate",
@@ -222,6 +228,57 @@ def test_secrets_have_256_bits_and_are_not_shown() -> None:
     assert 1000 == len({access.new_secret() for _ in range(1000)})
 
 
+def test_every_secret_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each comparison goes through `compare_digest`: without it nobody is let in, and nothing else compares."""
+    codes: list[str] = []
+    keeper = access.Doorkeeper(codes.append)
+    session = keeper.login(codes[0])
+    assert session is not None
+    compared: list[tuple[bytes, bytes]] = []
+    monkeypatch.setattr(access, "compare_digest", lambda given, secret: compared.append((given, secret)))
+    assert keeper.login(codes[-1]) is None
+    assert keeper.session(session.cookie) is None
+    assert [(codes[-1].encode(),) * 2, (session.cookie.encode(),) * 2] == compared
+    source = files("ocap.panel").joinpath("access.py").read_text()
+    assert [] == re.findall(r"(?:token|cookie|code) *[!=]= ", source)
+
+
+async def test_two_panels_have_two_cookies(db: Path) -> None:
+    """On one host browsers keep one cookie of a name, whatever the port."""
+    async with visiting(db) as one, visiting(db.with_name("other.db")) as other:
+        assert one.cookie_name != other.cookie_name
+        both = {"cookie": f"{one.cookie()}; {other.cookie()}"}
+        for visit in (one, other):
+            async with httpx.AsyncClient(base_url=visit.base) as client:
+                assert 200 == (await client.get("/", headers=both)).status_code
+        async with httpx.AsyncClient(base_url=other.base) as client:
+            assert 401 == (await client.get("/", headers={"cookie": one.cookie()})).status_code
+
+
+@pytest.mark.usefixtures("root")
+async def test_stolen_secrets_are_worth_nothing_to_another_user(db: Path) -> None:
+    async with visiting(db) as visit:
+        head = f"Host: 127.0.0.1:{visit.port}\r\nOrigin: {visit.base}\r\nCookie: {visit.cookie()}\r\nX-Ocap-Token: {visit.token}\r\nContent-Type: application/json\r\n"
+        login, terminate = json.dumps({"code": visit.code}), json.dumps({"what": "s1"})
+        requests = [f"GET / HTTP/1.1\r\n{head}\r\n"] + [
+            f"POST {path} HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}"
+            for path, body in (("/login", login), ("/do/terminate", terminate), ("/events", "{}"))
+        ]
+
+        def ask(request: str) -> bytes:
+            with socket.create_connection(("127.0.0.1", visit.port), timeout=5) as stream:
+                stream.sendall(request.encode())
+                return stream.recv(10_000)
+
+        for request in requests:
+            answer = await trio.to_thread.run_sync(as_stranger, partial(ask, request))
+            assert answer.startswith(b"HTTP/1.1 403 ")
+            assert b"another user" in answer
+        assert 2 == await vats(visit)
+        assert 2 == len(visit.links)  # the code was not used
+        assert (await trio.to_thread.run_sync(ask, requests[0])).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_secrets_are_in_no_file_nor_in_sight_of_others(db: Path) -> None:
     async with visiting(db) as visit:
         await visit.do("send", target="a", method="echo", args='["x"]')
@@ -350,9 +407,15 @@ async def test_what_vats_say_is_inert_in_pages(db: Path, text: str) -> None:
 
 async def test_ten_megabytes_of_a_vat_are_cut(db: Path) -> None:
     async with visiting(db) as visit:
-        for _ in range(3):
-            await visit.do("send", target="a", method="note", args=json.dumps(["y" * 900_000]))
-        for page in ("/store/vatstore", "/vats/v1", "/objects", "/traffic"):
+        await visit.client.get("/traffic")
+        await until(lambda: visit.served.tap._followers)
+        for name in ("x", "y", "z"):
+            said = await visit.do("send", target="a", method="fill", args=json.dumps([name, 3_500_000]))
+            assert "It answered:" == said["message"]
+        refused = await visit.do("send", target="a", method="fill", args=json.dumps(["w", 10_000_000]))
+        assert "are over the limit of 4194304" in refused["error"]
+        assert len(refused["error"]) < 1000
+        for page in ("/store/vatstore", "/store/promises", "/vats/v1", "/objects", "/traffic", "/traffic/diagram.svg"):
             assert len((await visit.client.get(page)).content) < 300_000
 
 
@@ -418,6 +481,16 @@ async def test_so_many_streams_and_no_more(db: Path, monkeypatch: pytest.MonkeyP
         await trio.sleep(0.5)
         async with visit.client.stream("POST", "/events", json={}, headers=visit.headers) as again:
             assert 200 == again.status_code
+
+
+async def test_compressed_body_is_not_opened(db: Path) -> None:
+    async with visiting(db) as visit:
+        bomb = gzip.compress(b'{"what": "s1"}' + b" " * 50_000_000)
+        for coding in ("gzip", "deflate", "br", "gzip, gzip"):
+            headers = visit.headers | {"content-encoding": coding}
+            answer = await visit.client.post("/do/terminate", content=bomb, headers=headers)
+            assert 400 == answer.status_code
+        assert 2 == await vats(visit)
 
 
 @pytest.mark.parametrize("body", [b"", b"[", b"[" * 100_000, b"1", b"null", b'{"since": "x"}', b'{"since": []}'])
