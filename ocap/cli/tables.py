@@ -118,7 +118,15 @@ def launched(found: list[dict[str, Any]]) -> None:
 
 def changes(found: dict[str, Any]) -> None:
     """What an update did."""
-    _changes(found, {"added": "vat {} is created", "upgraded": "vat {} is upgraded", "removed": "vat {} is terminated"})
+    _changes(
+        found,
+        {
+            "added": "vat {} is created",
+            "upgraded": "vat {} is upgraded",
+            "adjusted": "vat {} has another",
+            "removed": "vat {} is terminated",
+        },
+    )
 
 
 def changes_to_come(found: dict[str, Any]) -> None:
@@ -126,6 +134,7 @@ def changes_to_come(found: dict[str, Any]) -> None:
     texts = {
         "added": "vat {} would be created",
         "upgraded": "vat {} would be upgraded: its durable state stays, its heap goes",
+        "adjusted": "vat {} would have another",
         "removed": "vat {} would be terminated, with all it has stored",
     }
     _changes(found, texts)
@@ -143,6 +152,7 @@ def _changes(found: dict[str, Any], texts: dict[str, str]) -> None:
         for kind in ("added", "upgraded")
         for name, error in found[kind].items()
     ]
+    lines += [f"{texts['adjusted'].format(name)} {', '.join(options)}" for name, options in found["adjusted"].items()]
     lines += [texts["removed"].format(name) for name in found["removed"]]
     lines += [f"left for `ocap reload`: {part}" for part in found["at_reload"]]
     for line in lines or ["no vat changes"]:

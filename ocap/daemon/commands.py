@@ -185,7 +185,7 @@ class Commands:
 
     async def check(self, *, text: str, folder: str) -> Json:
         """Whether subclusters described in TOML could be launched; a line about each."""
-        configs = self._configs(text, folder)
+        configs = self._new_configs(text, folder)
         return [
             {"name": name, "bootstrap": it.bootstrap, "vats": list(it.vats), "services": list(it.services)}
             for name, it in configs.items()
@@ -193,11 +193,7 @@ class Commands:
 
     async def launch(self, *, text: str, folder: str) -> Json:
         """Launch the subclusters that TOML describes, one after the other."""
-        configs = self._configs(text, folder)
-        names = {it.name for it in self._kernel.get_subclusters()}
-        for name in configs:
-            if name in names:
-                raise ConfigError(f"subclusters.{name}", "there is a subcluster of this name; update or reload it")
+        configs = self._new_configs(text, folder)
         launched = []
         for config in configs.values():
             found = await self._kernel.launch_subcluster(config)
@@ -217,12 +213,26 @@ class Commands:
             {name: None if error is None else str(error) for name, error in part.items()}
             for part in (done.added, done.upgraded)
         )
-        return {"added": added, "upgraded": upgraded, "removed": done.removed, "at_reload": done.at_reload}
+        return {
+            "added": added,
+            "upgraded": upgraded,
+            "adjusted": dict(done.adjusted),
+            "removed": done.removed,
+            "at_reload": done.at_reload,
+        }
 
     async def reload(self, *, subcluster: str) -> Json:
         """Launch a subcluster anew; the old one ends when the new one has answered."""
         found = await self._kernel.reload_subcluster(self._subcluster(subcluster).id)
         return {**_subcluster(found), "root": self._keep(found.root).kref, "result": self._answer(found.result)}
+
+    def _new_configs(self, text: str, folder: str) -> dict[str, ClusterConfig]:
+        configs = self._configs(text, folder)
+        names = {it.name for it in self._kernel.get_subclusters()}
+        for name in configs:
+            if name in names:
+                raise ConfigError(f"subclusters.{name}", "there is a subcluster of this name; update or reload it")
+        return configs
 
     def _configs(self, text: str, folder: str) -> dict[str, ClusterConfig]:
         configs = parse_toml(text, folder, "")

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import trio
-from attrs import evolve
+from attrs import evolve, fields
 
 from ocap.config import (
     ClusterConfig,
@@ -272,10 +272,13 @@ class Control:
         data = self._data(config_to_data(config), "config", references)
         at_reload = [part for part in ("bootstrap", "services") if getattr(old, part) != getattr(config, part)]
 
+        adjusted: dict[str, tuple[str, ...]] = {}
+
         def change() -> tuple[Changes, dict[str, HostPromise]]:
             row = self.find(subcluster)
             self._check_alive(references)
             changes = self._core.subclusters.compare(row, specs)
+            adjusted.update({spec.name: _differing(vat.options, spec.options) for vat, spec in changes.adjusted})
             results = {} if dry_run else self._core.subclusters.update(row, data, changes)
             return changes, {name: self._expect(kref) for name, kref in results.items()}
 
@@ -297,7 +300,7 @@ class Control:
                     upgraded[name] = UpgradeError(reason)
         removed = tuple([vat.name for vat in changes.removed])
         at_reload += [f"vats.{name}, which was terminated" for name in changes.absent]
-        return SubclusterUpdate(added, upgraded, removed, tuple(at_reload))
+        return SubclusterUpdate(added, upgraded, adjusted, removed, tuple(at_reload))
 
     async def restart(self, subcluster: str) -> None:
         def change() -> None:
@@ -479,6 +482,11 @@ class Control:
             self._core.failures.forget(self._find_dead_letter(number))
 
         await self._apply(change)
+
+
+def _differing(old: VatOptions, new: VatOptions) -> tuple[str, ...]:
+    """The names of the options that are not the same."""
+    return tuple([it.name for it in fields(VatOptions) if getattr(old, it.name) != getattr(new, it.name)])
 
 
 def _named(name: str, reason: str) -> str:

@@ -76,12 +76,14 @@ class SubclusterUpdate:
             nothing of it remains. Who needs the others is given their roots by `kernel.root`.
         upgraded: vats whose source, parameters, imports or endowments changed, by name, with what went wrong
             where that failed: these go on as they were.
+        adjusted: vats that only get other options, at once: the names of these, by that of the vat.
         removed: vats that were terminated.
         at_reload: parts of the config that only the next reload applies.
     """
 
     added: Mapping[str, LaunchError | None]
     upgraded: Mapping[str, UpgradeError | None]
+    adjusted: Mapping[str, tuple[str, ...]]
     removed: tuple[str, ...]
     at_reload: tuple[str, ...]
 

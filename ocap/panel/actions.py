@@ -6,16 +6,22 @@ What an action does is said on its page before it is done; the words are in the 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import trio
 
 from ocap.daemon.client import Client
+from ocap.daemon.protocol import RequestFailedError
 from ocap.legible import as_text
-from ocap.panel.reading import Reader
+from ocap.panel.checking import misfits
+from ocap.panel.reading import POLICIES, Reader, Row
 from ocap.protocol.errors import OcapError
 from ocap.verify import verify
+
+LOOK = 1.0
+"""Seconds between two looks whether a message that has no answer is held back."""
 
 MAX_FINDINGS = 100
 """Broken invariants that the page shows."""
@@ -23,7 +29,8 @@ MAX_FINDINGS = 100
 Call = Callable[..., Awaitable[Any]]
 Fields = Mapping[str, str]
 Said = dict[str, Any]
-"""`{"message": TEXT}`, with `"detail": [LINES]`, or `{"to": PAGE}` for where it is to be seen."""
+"""`{"message": TEXT}`, with `"detail": [LINES]`, `"kind"` if it is neither done nor refused, and `"to": PAGE` for where
+what was done is to be seen: the message is shown there."""
 
 
 class FormError(OcapError, ValueError):
@@ -64,38 +71,48 @@ class Actions:
     async def _launch(self, client: Client, fields: Fields) -> Said:
         launched = await client.call("launch", text=_text(fields, "text"), folder=self._folder)
         detail = [f"{it['id']} {it['name']}: bootstrap returned {as_text(it['result'])}" for it in launched]
-        return {"message": "Launched.", "detail": detail, "to": f"/subclusters/{launched[-1]['id']}"}
+        return {"message": "Launched:", "detail": detail, "to": f"/subclusters/{launched[-1]['id']}"}
 
     async def _preview(self, client: Client, fields: Fields) -> Said:
         found = await self._updated(client, fields, dry=True)
         return {"message": "This is what the update would do.", "detail": _changes(found, "will be ")}
 
     async def _update(self, client: Client, fields: Fields) -> Said:
-        return {"message": "Updated.", "detail": _changes(await self._updated(client, fields, dry=False), "")}
+        found = await self._updated(client, fields, dry=False)
+        id_ = _text(fields, "subcluster")
+        said = {"message": f"Updated {self._reader.called(id_)}:", "detail": _changes(found, "")}
+        if any(error is not None for part in ("added", "upgraded") for error in found[part].values()):
+            return {**said, "kind": "error"}
+        return {**said, "to": _home(id_)}
 
     async def _updated(self, client: Client, fields: Fields, *, dry: bool) -> Any:
         arguments = {"subcluster": _text(fields, "subcluster"), "text": _text(fields, "text")}
         return await client.call("update", **arguments, folder=self._folder, dry=dry)
 
     async def _reload(self, client: Client, fields: Fields) -> Said:
+        old = self._reader.called(_text(fields, "what"))
         found = await client.call("reload", subcluster=_text(fields, "what"))
-        return {"message": "Reloaded.", "to": f"/subclusters/{found['id']}"}
+        return {"message": f"Reloaded {old}: it is {found['id']} now.", "to": _home(found["id"])}
 
     async def _restart(self, client: Client, fields: Fields) -> Said:
-        await client.call("restart", what=_text(fields, "what"))
-        return {"message": "Restarted: the next incarnation is built when it is next needed."}
-
-    async def _terminate(self, client: Client, fields: Fields) -> Said:
-        found = await client.call("terminate", what=_text(fields, "what"))
-        return {"message": "Terminated.", "to": "/subclusters" if found["id"].startswith("s") else "/vats"}
+        return await self._changed(client, "restart", fields, "Restarted", "built anew when it is next needed")
 
     async def _suspend(self, client: Client, fields: Fields) -> Said:
-        await client.call("suspend", what=_text(fields, "what"))
-        return {"message": "Suspended: messages are held back, in order."}
+        return await self._changed(client, "suspend", fields, "Suspended", "messages are held back, in order")
 
     async def _resume(self, client: Client, fields: Fields) -> Said:
-        await client.call("resume", what=_text(fields, "what"))
-        return {"message": "Resumed: what was held back is delivered."}
+        return await self._changed(client, "resume", fields, "Resumed", "what was held back is delivered")
+
+    async def _changed(self, client: Client, command: str, fields: Fields, done: str, means: str) -> Said:
+        what = _text(fields, "what")
+        await client.call(command, what=what)
+        return {"message": f"{done} {self._reader.called(what)}: {means}.", "to": _home(what)}
+
+    async def _terminate(self, client: Client, fields: Fields) -> Said:
+        what = _text(fields, "what")
+        name = self._reader.called(what)
+        await client.call("terminate", what=what)
+        return {"message": f"Terminated {name}.", "to": "/subclusters" if what.startswith("s") else "/vats"}
 
     async def _ping(self, client: Client, fields: Fields) -> Said:
         began = trio.current_time()
@@ -110,25 +127,64 @@ class Actions:
         if parameters:
             arguments["parameters"] = _json(parameters, "parameters", dict)
         found = await client.call("upgrade", **arguments)
-        return {"message": f"Upgraded: incarnation {found['incarnation']} runs.", "to": f"/vats/{found['id']}"}
+        message = f"Upgraded {found['id']} {found['name']}: incarnation {found['incarnation']} runs."
+        return {"message": message, "to": _home(found["id"])}
+
+    async def _check_upgrade(self, _client: Client, fields: Fields) -> Said:
+        found = await misfits(self._reader.path, _text(fields, "what"), _text(fields, "source").strip())
+        if not found:
+            return {"message": "The code can take over what is stored."}
+        return {"message": "The code cannot take over what is stored:", "detail": found, "kind": "error"}
 
     async def _send(self, client: Client, fields: Fields) -> Said:
         args = _json(fields.get("args", "").strip() or "[]", "arguments", list)
-        method = _text(fields, "method").strip()
-        found = await client.call("send", target=_text(fields, "target").strip(), method=method, args=args)
+        target, method = _text(fields, "target").strip(), _text(fields, "method").strip()
+        failure: OcapError | None = None
+        found: Any = None
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                nonlocal failure, found
+                try:
+                    found = await client.call("send", target=target, method=method, args=args)
+                except OcapError as error:
+                    failure = error
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(ask)
+            while (vat := self._reader.suspended_receiver(target)) is None:  # noqa: ASYNC110 - nothing tells of it
+                await trio.sleep(LOOK)
+            await trio.sleep(LOOK)
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            if isinstance(failure, RequestFailedError) and (match := _AVAILABLE.search(failure.message)):
+                return {"error": failure.message, "methods": match[1].split(", ")}
+            raise failure
+        if found is None:
+            assert vat is not None
+            return _held_back(vat)
         return {"message": "It answered:", "detail": [as_text(found["answer"])], "answer": found["answer"]}
 
     async def _revoke(self, client: Client, fields: Fields) -> Said:
-        await client.call("revoke", target=_text(fields, "what"))
-        return {"message": "Revoked: no message to it is let through any more."}
+        what = _text(fields, "what")
+        await client.call("revoke", target=what)
+        return {"message": f"Revoked {what}: no message to it is let through any more.", "to": f"/objects/{what}"}
 
     async def _retry(self, client: Client, fields: Fields) -> Said:
-        found = await client.call("retry", number=_number(fields))
-        return {"message": "It was delivered, and answered:", "detail": [as_text(found["answer"])]}
+        number = _number(fields)
+        before = self._reader.latest_dead_letter(number)
+        try:
+            found = await client.call("retry", number=number)
+        except RequestFailedError as error:
+            if (again := self._reader.dead_letter_after(*before)) is None:
+                raise
+            raise FormError(_faulted_again(number, again)) from error
+        return {"message": f"{number} was delivered, and answered:", "detail": [as_text(found["answer"])]}
 
     async def _drop(self, client: Client, fields: Fields) -> Said:
-        await client.call("drop", number=_number(fields))
-        return {"message": "Dropped."}
+        number = _number(fields)
+        await client.call("drop", number=number)
+        return {"message": f"Dropped {number}."}
 
     async def _collect(self, client: Client, fields: Fields) -> Said:
         found = await client.call("collect", cycles=fields.get("cycles") == "yes")
@@ -154,6 +210,7 @@ _ACTIONS: dict[str, Action] = {
     "resume": Actions._resume,
     "ping": Actions._ping,
     "upgrade": Actions._upgrade,
+    "check-upgrade": Actions._check_upgrade,
     "send": Actions._send,
     "revoke": Actions._revoke,
     "retry": Actions._retry,
@@ -161,6 +218,36 @@ _ACTIONS: dict[str, Action] = {
     "collect": Actions._collect,
     "verify": Actions._verify,
 }
+
+
+_AVAILABLE = re.compile(r"has no method .*; available: (\w+(?:, \w+)*)")
+"""How an exo says which methods it has."""
+
+
+def _home(id_: str) -> str:
+    """The page of a subcluster or vat."""
+    return f"/subclusters/{id_}" if id_.startswith("s") else f"/vats/{id_}"
+
+
+def _held_back(vat: Row) -> Said:
+    count = vat["queued"]
+    wait = f"{count} message{'s wait' if count != 1 else ' waits'} for it" if count else "messages to it are held back"
+    told = "The message is sent, and delivered when the vat is resumed; its answer is not waited for here."
+    return {
+        "message": f"{vat['id']} {vat['name']} is suspended: {wait}. {told}",
+        "kind": "hint",
+        "at": _home(vat["id"]),
+    }
+
+
+def _faulted_again(number: int, letter: Row) -> str:
+    options, faults = letter["options"], f"{letter['faults']} fault{'s' if letter['faults'] != 1 else ''}"
+    then = f"; at {options['fault_limit']} {POLICIES[options['on_fault']]}"
+    state = then if letter["state"] == "live" else f", and is {letter['state']}"
+    return (
+        f"{number} faulted {letter['vat']} {letter['name']} again, and is dead letter {letter['number']} now. "
+        f"The vat has {faults}{state}. {letter['reason']}"
+    )
 
 
 def _text(fields: Fields, name: str) -> str:
@@ -194,6 +281,7 @@ def _changes(found: dict[str, Any], will: str) -> list[str]:
             f"{name}: {will}{done}" if error is None else f"{name}: could not be {done}: {error}"
             for name, error in found[done].items()
         ]
+    lines += [f"{name}: {', '.join(options)} {will}changed" for name, options in found["adjusted"].items()]
     lines += [f"{name}: {will}ended, with all it has stored" for name in found["removed"]]
     lines += [f"{part}: counts at the next reload" for part in found["at_reload"]]
-    return lines or ["Nothing but options changes."]
+    return lines or ["Nothing changes."]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
@@ -28,9 +30,10 @@ from ocap.panel.drawing import graph, plot
 from ocap.panel.feeds import Feed, Filter, Shown
 from ocap.panel.live import Live
 from ocap.panel.rates import latency, rate
-from ocap.panel.reading import HIDDEN, PAGE, NothingThereError, Reader
+from ocap.panel.reading import HIDDEN, PAGE, POLICIES, NothingThereError, Reader
 from ocap.protocol.errors import OcapError
 from ocap.protocol.refs import KERNEL
+from ocap.store.marks import span
 
 STEPS = 60
 """Of the diagram of live traffic: what fits on a screen or two."""
@@ -46,6 +49,9 @@ DRAWN = 1_000
 
 HEARTBEAT = 15.0
 """Seconds after which a stream without news says that it lives."""
+
+LETTERS = 5
+"""Dead letters that the overview names."""
 
 SPAN = 120.0
 """Seconds that a plot goes back."""
@@ -96,7 +102,10 @@ class Panel:
             # Vats wrote much of what is shown: nothing of it may turn text round or hide.
             finalize=lambda value: safe_text(value) if type(value) is str else value,
         )
-        self._templates.globals.update(as_text=as_text, page_size=PAGE, hidden=HIDDEN)
+        self._templates.filters["linked"] = linked
+        self._templates.globals.update(
+            as_text=as_text, page_size=PAGE, hidden=HIDDEN, policies=POLICIES, clock=_clock, span_since=_span_since
+        )
 
     def app(self, keeper: Doorkeeper, port: int) -> Wall:
         """The whole, behind its wall."""
@@ -132,7 +141,12 @@ class Panel:
         ]
         login = self._templates.get_template("login.html").render().encode()
         paths = [f"/static/{name}" for name in STATIC]
-        return Wall(Starlette(routes=routes), keeper, port, paths, "/login", login)
+        return Wall(
+            Starlette(routes=routes, exception_handlers={404: self._missing}), keeper, port, paths, "/login", login
+        )
+
+    async def _missing(self, request: Request, _error: Exception) -> Response:
+        return self._show(request, "missing.html", 404, "")
 
     def _page(self, make: Page) -> Page:
         async def page(request: Request) -> Response:
@@ -159,12 +173,15 @@ class Panel:
         with self._reader.snapshot():
             vats, subclusters = self._reader.vats(), self._reader.subclusters()
             unsettled, stored = self._reader.unsettled(), self._reader.stored()
+            letters, letter_count = self._reader.dead_letters(LETTERS), self._reader.dead_letter_count()
         faulty = [vat for vat in vats if vat["faults"] or vat["state"] == "suspended"]
-        counts = {"vats": vats, "subclusters": subclusters, "unsettled": unsettled, "stored": stored, "faulty": faulty}
-        samples = list(self._live.samples)
-        latest = samples[-1] if samples else None
-        plots = self._plots()
-        return self._show(request, "overview.html", 200, "overview", latest=latest, plots=plots, **counts)
+        held = sum(vat["queued"] for vat in vats if vat["state"] == "suspended")
+        counts = {"unsettled": unsettled, "stored": stored, "held": held, "letter_count": letter_count}
+        rows = {"vats": vats, "subclusters": subclusters, "faulty": faulty, "letters": letters}
+        told = None if self._live.is_away else self._live.told
+        about, plots = self._live.about or self._about, self._plots()
+        context = {"told": told, "about": about, "plots": plots, **counts, **rows}
+        return self._show(request, "overview.html", 200, "overview", **context)
 
     def _plots(self) -> list[tuple[str, Markup]]:
         samples = list(self._live.samples)
@@ -292,7 +309,18 @@ class Panel:
     async def _send(self, request: Request) -> Response:
         with self._reader.snapshot():
             vats = self._reader.vats()
-        return self._show(request, "send.html", 200, "send", vats=vats, target=request.query_params.get("target", ""))
+        target = request.query_params.get("target", "")
+        return self._show(request, "send.html", 200, "send", vats=vats, target=target, methods=self._methods(target))
+
+    def _methods(self, target: str) -> list[str]:
+        """What was lately sent to a vat or an object; to anybody, if there is no target yet."""
+        seen = set()
+        for entry in self._live.traffic.entries():
+            if entry.op != "message" or entry.kernel is None:
+                continue
+            if not target or target in (entry.vat, entry.name, entry.kernel["target"]):
+                seen.add(str(entry.kernel["method"]))
+        return sorted(seen)
 
     # ---- traffic --------------------------------------------------------------------------------
 
@@ -320,8 +348,9 @@ class Panel:
 
     async def _why_crank(self, request: Request) -> Response:
         crank = request.path_params["crank"]
-        lines = [to_line(entry) for entry in await self._live.traffic.why(crank)]
-        return self._show(request, "why.html", 200, "traffic", crank=crank, lines=lines)
+        lines = [(entry, to_line(entry)) for entry in await self._live.traffic.why(crank)]
+        log = (self._live.about or self._about).get("log_json")
+        return self._show(request, "why.html", 200, "traffic", crank=crank, lines=lines, log_json=log)
 
     async def _events(self, request: Request) -> Response:
         try:
@@ -446,6 +475,29 @@ def _safe(said: Said) -> Said:
     shown = {key: safe_lines(value) for key, value in said.items() if isinstance(value, str)}
     detail = {"detail": [safe_lines(line) for line in said["detail"]]} if "detail" in said else {}
     return {**said, **shown, **detail}
+
+
+def _clock(at: str) -> Markup:
+    """The time of an entry of the log, to the millisecond; the date is told to who asks."""
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at, at, at[11:23])
+
+
+def _span_since(started: float) -> str:
+    """How long ago that was, for people."""
+    return span(max(0.0, time.time() - started))
+
+
+_NAMES = re.compile(r"\b(?:(k[op]|[vs])([1-9]\d*))\b")
+_PAGES = {"ko": "objects", "kp": "promises", "v": "vats", "s": "subclusters"}
+
+
+def linked(text: str) -> Markup:
+    """Text, in which the names of objects, promises, vats and subclusters lead to their pages."""
+    text, parts, at = safe_text(text), [], 0
+    for found in _NAMES.finditer(text):
+        parts += [escape(text[at : found.start()]), f'<a href="/{_PAGES[found[1]]}/{found[0]}">{found[0]}</a>']
+        at = found.end()
+    return Markup("".join([*parts, escape(text[at:])]))  # noqa: S704 - what is not of the pattern is escaped
 
 
 def _visible(text: str) -> str:

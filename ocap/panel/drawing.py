@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from markupsafe import Markup
 
 from ocap.legible import safe_text
-from ocap.panel.reading import Edge
+from ocap.panel.reading import HIDDEN, Edge
 
 WIDTH, HEIGHT = 360, 110
 """Units of a plot."""
@@ -117,13 +117,15 @@ def graph(names: Mapping[str, str], edges: Sequence[Edge], chosen: str = "") -> 
     for vat, (x, y) in places.items():
         name = safe_text(names[vat])
         name = name if len(name) <= 14 else f"{name[:13]}…"
-        link = SubElement(svg, "a", {"href": f"/vats/{vat}"})
-        group = SubElement(link, "g", {"class": "node chosen" if vat == chosen else "node"})
+        is_vat = vat not in HIDDEN
+        parent = SubElement(svg, "a", {"href": f"/vats/{vat}"}) if is_vat else svg
+        group = SubElement(parent, "g", {"class": "node chosen" if vat == chosen else "node"})
         half = max(34.0, 4.2 * len(name) + 12)
         box = {"x": f"{x - half:.1f}", "y": f"{y - 19:.1f}", "width": f"{2 * half:.1f}", "height": "38", "rx": "8"}
         SubElement(group, "rect", box)
-        _text(group, x, y - 2, name, "name", "middle")
-        _text(group, x, y + 12, vat, "id", "middle")
+        _text(group, x, y - 2 if is_vat else y + 4, name, "name", "middle")
+        if is_vat:
+            _text(group, x, y + 12, vat, "id", "middle")
     return Markup(tostring(svg, encoding="unicode"))  # noqa: S704 - made by ElementTree, which escapes
 
 

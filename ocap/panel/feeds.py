@@ -232,6 +232,10 @@ class Feeds:
             del self._feeds[feed.filter]
         feed.scope.cancel()
 
+    def entries(self) -> Iterator[Entry]:
+        """What any feed has kept."""
+        return (it.entry for feed in self._feeds.values() for it in feed.ring if it.entry is not None)
+
     async def why(self, crank: int) -> list[Entry]:
         """The chain that led to a crank, as far as it is known; empty if nothing is."""
         log = self._readable_log()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -33,6 +34,8 @@ class Live:
     Attributes:
         is_away: the daemon does not answer.
         samples: oldest first.
+        about: what the daemon said of itself; None before it did.
+        told: its latest counters.
         traffic: the feeds of traffic.
     """
 
@@ -42,6 +45,8 @@ class Live:
         self._changed = trio.Event()
         self.version = 0
         self.is_away = False
+        self.about: dict[str, Any] | None = None
+        self.told: dict[str, Any] | None = None
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
         self.traffic = Feeds(path, self._tell)
         self.traffic.set_log(log)
@@ -75,9 +80,10 @@ class Live:
         while True:
             try:
                 async with await Client.connect(self._path) as client:
-                    self.traffic.set_log((await client.call("status")).get("log_json"))
+                    self.about = await client.call("status")
+                    self.traffic.set_log(self.about.get("log_json"))
                     while True:
-                        found = await client.call("stats")
+                        self.told = found = await client.call("stats")
                         self._set_away(is_away=False)
                         self.samples.append(sample_of(trio.current_time(), found))
                         await trio.sleep(SAMPLE)

@@ -39,6 +39,9 @@ HELD = 200
 HIDDEN = ("host", "kernel")
 """Endpoints that are no vats."""
 
+POLICIES = {"suspend": "it is suspended", "terminate": "it is terminated", "panic": "the kernel stops"}
+"""What becomes of a vat that has faulted as often as it may."""
+
 Row = dict[str, Any]
 
 
@@ -110,6 +113,8 @@ class Reader:
         row["result"] = shown(_data(result[0]["body"], result[0]["slots"])) if result and result[0]["body"] else None
         row["vats"] = [vat for vat in self.vats() if vat["subcluster"] == id_]
         row["outside"] = self._rows(_HELD_OUTSIDE, id_)
+        row["bootstrap_name"] = next((vat["name"] for vat in row["vats"] if vat["id"] == row["bootstrap"]), "")
+        row["services_of"] = [it for vat in row["vats"] for it in self.services_of(vat["id"])]
         return row
 
     def config(self, id_: str) -> Row | None:
@@ -133,11 +138,24 @@ class Reader:
         rows, marks = self._rows(_VATS), self.marks()
         waiting = {row["vat"]: row for row in self._rows(_WAITING_FOR)}
         for row in rows:
-            row["options"] = {"fault_limit": _DEFAULTS["fault_limit"], **json.loads(row["options"])}
+            row["options"] = _treatment(row["options"])
             queued = waiting.get(row["id"])
             row["queued"] = queued["count"] if queued else 0
             row["waits"] = marks.age("queue", queued["oldest"]) if queued else None
         return rows
+
+    def called(self, id_: str) -> str:
+        """A subcluster or vat as a page names it; by its id alone if it has gone."""
+        rows = self._rows(
+            "SELECT name FROM subclusters WHERE id = ?1 UNION ALL SELECT name FROM vats WHERE id = ?1", id_
+        )
+        return f"{id_} {rows[0]['name']}".rstrip() if rows else id_
+
+    def suspended_receiver(self, target: str) -> Row | None:
+        """The vat that is sent to when `target` is, if it is suspended."""
+        for row in self._rows(_SUSPENDED_RECEIVER, target):
+            return next((vat for vat in self.vats() if vat["id"] == row["id"]), None)
+        return None
 
     def vat(self, id_: str) -> Row:
         found = [row for row in self.vats() if row["id"] == id_]
@@ -150,10 +168,24 @@ class Reader:
         row["letters"] = self._one("SELECT count(*) AS count FROM dead_letters WHERE vat = ?", id_)["count"]
         row["holds"] = self._held_by_owner(id_)
         row["held_by"] = self._rows(_HELD_BY, id_)
+        row["services_of"] = self.services_of(id_)
         row["decides"] = self._rows(
             "SELECT kref FROM promises WHERE decider = ? AND state = 'unresolved' LIMIT 100", id_
         )
         return row
+
+    def services_of(self, vat: str) -> list[Row]:
+        """The services that are objects of a vat, and the subclusters that use each."""
+        found = self._rows(_SERVICES_OF, vat)
+        if found:
+            clusters = self._rows("SELECT id, name, config, config_slots FROM subclusters ORDER BY length(id), id")
+            for cluster in clusters:
+                config = decoded(_data(cluster["config"], cluster["config_slots"]))
+                endowed = (name for it in config["vats"].values() for name in it.get("endowments", ()))
+                cluster["uses"] = {*config["services"], *endowed}
+            for it in found:
+                it["users"] = [row for row in clusters if it["name"] in row["uses"]]
+        return found
 
     def _held_by_owner(self, vat: str) -> list[Row]:
         """The objects that a vat holds, by their owners: how many of each, and the first of them."""
@@ -172,13 +204,28 @@ class Reader:
             row["call"] = _call(row) if row["method"] else ""
         return rows
 
-    def dead_letters(self) -> list[Row]:
-        """Messages that faulted their vat, oldest first."""
-        rows, marks = self._rows(_DEAD_LETTERS, PAGE), self.marks()
+    def dead_letters(self, limit: int = PAGE) -> list[Row]:
+        """Messages that faulted their vat, newest first."""
+        rows, marks = self._rows(_DEAD_LETTERS, limit), self.marks()
         for row in rows:
             row["age"] = marks.age("crank", row["crank"])
             row["call"] = _call(row)
         return rows
+
+    def latest_dead_letter(self, number: int) -> tuple[int, str]:
+        """The highest number that any has, and the vat of the one of that number."""
+        row = self._one(
+            "SELECT (SELECT max(number) FROM dead_letters) AS last, (SELECT vat FROM dead_letters WHERE number = ?) AS vat",
+            number,
+        )
+        return row["last"] or 0, row["vat"] or ""
+
+    def dead_letter_after(self, number: int, vat: str) -> Row | None:
+        """The newest of a vat with a higher number, with the state of the vat."""
+        rows = self._rows(_DEAD_LETTER_AFTER, number, vat)
+        for row in rows:
+            row["options"] = _treatment(row["options"])
+        return rows[0] if rows else None
 
     def dead_letter_count(self) -> int:
         return self._count("dead_letters")
@@ -205,7 +252,7 @@ class Reader:
         Of durable ones the exporter's rows name the class. What an import is said to be stands where a vat stored it;
         of two that say different things the one with the lower id counts.
         """
-        services = {row["kref"]: row["name"] for row in self._rows("SELECT kref, name FROM services")}
+        services = {row["kref"]: row["name"] for row in self._rows(_SERVICES)}
         kinds: dict[str, Kinds] = {}
         for row in rows:
             kref, owner, vref = row["kref"], row["owner"], row["owner_vref"]
@@ -324,6 +371,11 @@ def _is_toml(value: Any) -> bool:
 _DEFAULTS = {it.name: it.default for it in attrs.fields(VatConfig)}
 
 
+def _treatment(options: str) -> Row:
+    """How a vat is treated when it faults, and otherwise, from the JSON of its row."""
+    return {**{name: _DEFAULTS[name] for name in ("on_fault", "fault_limit")}, **json.loads(options)}
+
+
 def _says(key: str, value: Any) -> bool:
     """Whether an option of a vat is not what it is without being named."""
     return bool(value) if key == "parameters" else _listed(value) != _listed(_DEFAULTS[key])
@@ -374,8 +426,25 @@ _WAITING_FOR = """
 SELECT coalesce(q.vat, o.owner, q.place) AS vat, count(*) AS count, min(q.seq) AS oldest
 FROM queue q LEFT JOIN objects o ON o.kref = q.target GROUP BY 1
 """
+_SERVICES = """
+SELECT kref, name FROM services
+UNION SELECT v.root, s.name FROM subclusters s JOIN vats v ON v.id = s.bootstrap WHERE s.is_system AND v.root IS NOT NULL
+"""
+_SERVICES_OF = """
+SELECT s.name FROM services s JOIN objects o ON o.kref = s.kref WHERE o.owner = ?1
+UNION SELECT name FROM subclusters WHERE is_system AND bootstrap = ?1
+"""
 _DEAD_LETTERS = """
-SELECT d.*, v.name FROM dead_letters d LEFT JOIN vats v ON v.id = d.vat ORDER BY number LIMIT ?
+SELECT d.*, v.name FROM dead_letters d LEFT JOIN vats v ON v.id = d.vat ORDER BY number DESC LIMIT ?
+"""
+_DEAD_LETTER_AFTER = """
+SELECT d.number, d.vat, d.reason, v.name, v.state, v.faults, v.options FROM dead_letters d JOIN vats v ON v.id = d.vat
+WHERE d.number > ? AND d.vat = ? ORDER BY d.number DESC LIMIT 1
+"""
+_SUSPENDED_RECEIVER = """
+SELECT id FROM vats WHERE state = 'suspended' AND id = coalesce(
+    (SELECT owner FROM objects WHERE kref = ?1), (SELECT bootstrap FROM subclusters WHERE ?1 IN (id, name)),
+    (SELECT id FROM vats WHERE ?1 IN (id, name) AND state <> 'terminated'))
 """
 _QUEUE = """
 SELECT q.seq, q.place, q.kind, q.cause, q.target, q.method, q.body, q.slots, q.result

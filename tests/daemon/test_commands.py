@@ -132,7 +132,13 @@ async def test_update_does_what_its_dry_run_said(db: Path) -> None:
         await launched(it)
         new = toml(parameters="x = 1").replace("vats.b]", "vats.z]")
         said = await it.client.call("update", subcluster="c", text=new, folder=it.folder, dry=True)
-        assert {"added": {"z": None}, "upgraded": {"a": None}, "removed": ["b"], "at_reload": []} == said
+        assert {
+            "added": {"z": None},
+            "upgraded": {"a": None},
+            "adjusted": {},
+            "removed": ["b"],
+            "at_reload": [],
+        } == said
         assert said == await it.client.call("update", subcluster="c", text=new, folder=it.folder)
         assert 1 == await send(it, "a", "parameter", "x")
         name, message = await failure(it, "update", subcluster="c", text=toml("d"), folder=it.folder)

@@ -239,6 +239,7 @@ class TestUpdate:
             config = change(change(config, "d", fault_limit=7), "e", parameters={"new": True})
             done = await kernel.update_subcluster(made.id, config)
             assert ({"e": None}, {"c": None}, ("b",), ()) == (done.added, done.upgraded, done.removed, done.at_reload)
+            assert {"d": ("fault_limit",)} == done.adjusted
             await kernel.idle()
             now = kernel.get_subcluster(made.id)
             assert {"a": "v1", "c": "v3", "d": "v4", "e": "v5"} == ids(now)

@@ -60,9 +60,10 @@ def test_update_says_what_it_will_do(browser: Browser) -> None:
     assert "Vats that are in it no more are ended" in browser.text(".will")
     browser.fill("text", toml("third").replace("vats.b]", "vats.z]"))
     browser.until_shown("b: will be ended, with all it has stored", ".said.hint")
-    assert "z: will be added" in browser.text(".said")
+    assert "z: will be added" in browser.text("form .said")
     browser.follow("Update")
-    browser.until_shown("z: added", ".said.done")
+    browser.until_shown("z: added", "#notice.done")
+    assert "Updated" in browser.text("#notice")
     assert {"a", "z"} == {vat["name"] for vat in listed()["third"]["vats"]}
 
 
@@ -74,16 +75,17 @@ def test_restart_reload_and_terminate_say_first_what_they_do(browser: Browser) -
     browser.until_shown("The next incarnation is built from what is stored", ".will")
     assert 0 == listed()["fourth"]["vats"][0]["incarnation"]
     browser.follow("Restart")
-    browser.until_shown("Restarted", ".said.done")
+    browser.until_shown(f"Restarted {before['id']} fourth", "#notice.done")
+    assert browser.driver.current_url.endswith(f"/subclusters/{before['id']}")
     assert 0 == ocap("ping", before["id"]).returncode
     assert [1, 1] == [vat["incarnation"] for vat in listed()["fourth"]["vats"]]
-    browser.go(f"/subclusters/{before['id']}")
     browser.follow("Reload…")
     browser.until_shown("every vat starts with an empty store", ".will")
     browser.follow("Reload")
     browser.until(lambda: browser.driver.current_url.rpartition("/")[2] not in (before["id"], "reload"))
     browser.until_shown("fourth", "h1")
     after = listed()["fourth"]
+    browser.until_shown(f"Reloaded {before['id']} fourth: it is {after['id']} now", "#notice.done")
     assert before["id"] != after["id"]
     browser.follow("Terminate…")
     browser.until_shown("This cannot be undone", ".will")
@@ -92,7 +94,10 @@ def test_restart_reload_and_terminate_say_first_what_they_do(browser: Browser) -
     browser.follow("Terminate")
     browser.until(lambda: browser.driver.current_url.endswith("/subclusters"))
     assert "fourth" not in listed()
-    browser.until(lambda: "fourth" not in browser.text())
+    browser.until_shown(f"Terminated {after['id']} fourth.", "#notice.done")
+    browser.until(lambda: "fourth" not in browser.text("#subclusters"))
+    browser.go("/subclusters")
+    assert "" == browser.text("#notice")  # it is told once
 
 
 def test_upgrade_a_vat(browser: Browser) -> None:
@@ -104,11 +109,19 @@ def test_upgrade_a_vat(browser: Browser) -> None:
     browser.follow("Upgrade…")
     browser.until_shown("number 1, beside the one that runs", ".will")
     browser.fill("source", str(browser.folder / "bad.py"))
+    browser.follow("Check")
+    browser.until_shown("cannot take over what is stored", ".said.error")
+    assert "as it was told to" in browser.text("form .said")
     browser.follow("Upgrade")
+    browser.until(lambda: "take over" not in browser.text("form .said"))
     browser.until_shown("as it was told to", ".said.error")
     browser.fill("source", str(browser.folder / "new.py"))
+    browser.follow("Check")
+    browser.until_shown("The code can take over what is stored.", ".said.done")
+    assert "[[], {}]\n" == ocap("send", vat, "echo").stdout
     browser.follow("Upgrade")
-    browser.until(lambda: browser.driver.current_url.endswith(f"/vats/{vat}"))
+    browser.until_shown(f"Upgraded {vat} a: incarnation 1 runs.", "#notice.done")
+    assert browser.driver.current_url.endswith(f"/vats/{vat}")
     assert '"the new code"\n' == ocap("send", vat, "echo").stdout
     assert "new.py" in browser.text()
 
@@ -123,6 +136,13 @@ def test_send_a_message_and_see_the_answer(browser: Browser) -> None:
     browser.fill("method", "nope")
     browser.follow("Send")
     browser.until_shown("has no method nope", ".said.error")
+    known = "return [...document.querySelectorAll('#methods option')].map((it) => it.value)"
+    assert {"echo", "note"} <= set(browser.driver.execute_script(known))
+    browser.fill("method", "note")
+    browser.fill("args", '["of a reference"]')
+    browser.follow("Send")
+    link = browser.until(lambda: browser.driver.find_elements(By.CSS_SELECTOR, ".said.done a"))[0]
+    assert "/objects/ko" in str(link.get_attribute("href"))
     browser.fill("args", "[")
     browser.follow("Send")
     browser.until_shown("arguments: not JSON", ".said.error")
@@ -151,7 +171,7 @@ def test_follow_the_traffic(browser: Browser) -> None:
     )
     link.click()
     browser.until_shown("What led to it")
-    assert "seen live" in browser.text("pre")
+    assert "seen live" in browser.text(".chain")
 
 
 def test_follow_the_log_file(browser: Browser) -> None:
@@ -202,7 +222,7 @@ def test_works_by_keyboard_alone(browser: Browser) -> None:
     browser.go(f"/vats/{vat}/suspend")
     browser.until(lambda: browser.driver.switch_to.active_element.text == "Suspend")  # what it is for is one key away
     browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
-    browser.until_shown("Suspended", ".said.done")
+    browser.until_shown("Suspended", "#notice.done")
     assert "suspended" == listed()["first"]["vats"][0]["state"]
     ocap("resume", vat)
     browser.go(f"/vats/{vat}/terminate")

@@ -15,19 +15,49 @@ function post(path, body, options = {}) {
 // ---- forms ----------------------------------------------------------------------------------------
 
 function say(form, kind, message, detail = []) {
-  const place = form.querySelector(".said") || document.querySelector("main .said");
+  const place = form.querySelector(".said") || document.querySelector("main .said:not(#notice)");
   if (!place) return;
+  tell(place, kind, message, detail);
+}
+
+function tell(place, kind, message, detail = []) {
   const head = document.createElement("p");
-  head.textContent = message;
+  head.append(...linked(message));
   const parts = [head];
   for (const text of detail) {
     const line = document.createElement("pre");
-    line.textContent = text;
+    line.append(...linked(text));
     parts.push(line);
   }
   place.className = `said ${kind}`;
   place.replaceChildren(...parts);
 }
+
+// Text, in which names of objects and promises lead to their pages.
+function linked(text) {
+  return text.split(/\b(k[op]\d+)\b/).map((part, index) => {
+    if (index % 2 === 0) return part;
+    const link = document.createElement("a");
+    link.href = `/${part[1] === "p" ? "promises" : "objects"}/${part}`;
+    link.textContent = part;
+    return link;
+  });
+}
+
+// What was done is said on the page that it led to.
+const NOTICE = "notice";
+
+function leave(found) {
+  if (found.message) sessionStorage.setItem(NOTICE, JSON.stringify([found.message, found.detail || []]));
+  location.assign(found.to);
+}
+
+function arrive() {
+  const notice = sessionStorage.getItem(NOTICE);
+  sessionStorage.removeItem(NOTICE);
+  if (notice) tell(document.getElementById("notice"), "done", ...JSON.parse(notice));
+}
+setTimeout(arrive);
 
 async function send(form, path) {
   const answer = await post(path, Object.fromEntries(new FormData(form)));
@@ -53,16 +83,27 @@ async function submit(event) {
   }
   const buttons = form.querySelectorAll("button");
   for (const button of buttons) button.disabled = true;
-  if (form.querySelector(".said")) say(form, "busy", "Under way…");
-  try {
-    const found = await send(form, form.dataset.post);
-    if (found.error !== undefined) say(form, "error", found.error);
-    else if (found.to && form.dataset.stay === undefined) location.assign(found.to);
-    else say(form, "done", found.message, found.detail);
-  } catch {
-    say(form, "error", "The panel does not answer.");
-  }
+  await ask(form, event.submitter?.dataset.do || form.dataset.post);
   for (const button of buttons) button.disabled = false;
+}
+
+async function ask(form, path) {
+  const began = Date.now();
+  const wait = () => say(form, "busy", `Under way… ${Date.now() - began < 2000 ? "" : `${Math.round((Date.now() - began) / 1000)} s`}`);
+  if (form.querySelector(".said")) wait();
+  const ticks = form.querySelector(".said") ? setInterval(wait, 1000) : 0;
+  let found;
+  try {
+    found = await send(form, path);
+  } catch {
+    found = { error: "The panel does not answer." };
+  }
+  clearInterval(ticks);
+  if (found.error !== undefined) say(form, "error", found.error);
+  else if (found.to && form.dataset.stay === undefined) leave(found);
+  else say(form, found.kind || "done", found.message, found.detail);
+  const known = document.getElementById("methods");
+  if (found.methods && known) known.replaceChildren(...found.methods.map((name) => new Option(name, name)));
 }
 document.addEventListener("submit", submit);
 
@@ -81,6 +122,7 @@ for (const form of document.querySelectorAll("form[data-check]")) {
       say(form, "error", "The panel does not answer.");
     }
   };
+  if (form.dataset.checkNow !== undefined) check();
   form.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(check, 400); });
   form.addEventListener("submit", () => { clearTimeout(timer); number += 1; });
 }
