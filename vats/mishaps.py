@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 
@@ -24,6 +25,21 @@ def describe(error: BaseException) -> str:
         message = ""
     where = _place(error)
     return f"{type(error).__name__}{': ' if message else ''}{message}{f' ({where})' if where else ''}"
+
+
+_FRAME = re.compile(r' *(?:\| *)*File "(.*)", line (\d+)')
+_GROUP = re.compile(r" *\| (?!File )\S")
+
+
+def headline(text: str) -> str:
+    """What `describe` says, from what `traceback_text` said: the line of the exception, and where it was raised."""
+    lines = text.splitlines()
+    frames = [(number, found) for number, line in enumerate(lines) if (found := _FRAME.match(line))]
+    places = [f"{it[1]}, line {it[2]}" for _, it in frames if not it[1].startswith((*_OURS, "<frozen"))]
+    after = lines[frames[-1][0] + 1 if frames else 0 :]
+    said = next((it for it in lines if _GROUP.match(it)), None) if "Exception Group Traceback" in text else None
+    said = said or next((it for it in after if it and not it[0].isspace()), text[-200:])
+    return f"{said.strip(' |')}{f' ({places[-1]})' if places else ''}"
 
 
 def _place(error: BaseException) -> str:

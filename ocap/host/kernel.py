@@ -44,6 +44,7 @@ from ocap.ring.workers import Workers
 from ocap.store.marks import Marks
 from ocap.store.sqlite import Durability, SqliteBackend
 from ocap.verify import Problem, verify, verify_connection
+from vats.mishaps import headline
 
 logger = logging.getLogger("ocap.kernel")
 
@@ -210,7 +211,10 @@ class Kernel:
         elif event.kind == "terminate":
             logger.info("vat %s has ended: %s", event.vat, text)
         elif event.kind == "error":
-            logger.info("in vat %s, crank %d: %s", event.vat, event.crank, text)
+            error_id, _, trace = (event.text or "").removeprefix("error:").partition("\n")
+            # One line: whoever answers with errors every second is not to bury what else is logged.
+            logger.info("in vat %s, crank %d: %s, error %s", event.vat, event.crank, headline(trace), error_id)
+            logger.debug("error %s: %s", error_id, trace)
         elif event.kind == "log":
             logger.info("vat %s says: %s", event.vat, text)
 
