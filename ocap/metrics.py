@@ -152,6 +152,9 @@ def _families(kernel: Kernel, stored: _Stored) -> Iterable[Metric]:
     yield _counter("cranks", "Cranks since the kernel was opened.", {(): stats["cranks"]})
     yield _counter("commits", "Commits since the kernel was opened.", {(): stats["commits"]})
     yield _histogram("crank_seconds", "How long a vat's crank took.", tally.cranks)
+    yield _counter("vat_seconds", "How long a vat's cranks took, together.", _by_vat(tally.seconds), "vat")
+    longest = "How long a vat's longest crank took."
+    yield _gauge("vat_longest_crank_seconds", longest, _by_vat(tally.longest), "vat")
     yield _histogram("commit_seconds", "How long a commit took.", tally.commits)
     yield _counter("deliveries", "Deliveries to vats.", _by_op(tally.deliveries), "vat", "op")
     yield _counter("syscalls", "Syscalls of vats.", _by_op(tally.syscalls), "vat", "op")
@@ -201,6 +204,10 @@ def _waiting(stored: _Stored) -> Iterable[Metric]:
 
 Values = Mapping[Any, float]
 """By the values of the labels."""
+
+
+def _by_vat(values: Mapping[VatId, float]) -> dict[tuple[str], float]:
+    return {(vat,): value for vat, value in values.items()}
 
 
 def _by_op(counts: Mapping[tuple[VatId, type], int]) -> dict[tuple[str, str], float]:

@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from ocap.cli import control
 from ocap.cli.asking import NegativeAnswerError
 from ocap.cli.inspect import collect, explain
-from ocap.cli.log import draw, explain_crank, show_log
+from ocap.cli.log import FOLLOWED, draw, explain_crank, show_log
 from ocap.cli.repl import prompt_in
 from ocap.cli.run import run_clusters
 from ocap.cli.verify import verify_file
@@ -150,12 +150,14 @@ def log(
     /,
     *,
     follow: Annotated[bool, Parameter(negative="")] = False,
+    tail: int | Literal["all"] | None = None,
     vat: Annotated[list[str] | None, Parameter(negative="")] = None,
     method: Annotated[list[str] | None, Parameter(negative="")] = None,
     ref: Annotated[list[str] | None, Parameter(negative="")] = None,
     crank: str | None = None,
     since: str | None = None,
     until: str | None = None,
+    slower: float | None = None,
     why: int | None = None,
     diagram: Literal["mermaid", "svg"] | None = None,
     times: Annotated[bool, Parameter(negative="")] = False,
@@ -164,14 +166,16 @@ def log(
     """Show the message traffic that `ocap run --log-json FILE` wrote, rotated parts included, a line for each entry.
 
     Options that select add up: an entry is shown if it fits each of them. Exits with 1 if --why asks for a
-    crank that the log does not have.
+    crank, or --vat, --method or --ref for a name, that the log does not have.
 
     Parameters
     ----------
     file
         The log file.
     follow
-        Wait for more at the end, and show it as it is written. Ctrl-C stops.
+        Show the last entries, wait for more, and show it as it is written. Ctrl-C stops.
+    tail
+        Show so many of the entries there are, the last; by default all, and 10 with --follow. Also all.
     vat
         Only what happened in or to this vat, by id or name. May be given several times.
     method
@@ -184,12 +188,14 @@ def log(
         Only cranks that began at this time or later: 2026-01-31T12:00 in local time, or 30s, 15m, 2h, 7d ago.
     until
         Only cranks that began at this time or earlier.
+    slower
+        Only cranks that took longer than so many seconds.
     why
         Show what led to this crank, from the host's message on, and nothing else.
     diagram
         Print a sequence diagram of what was selected, as Mermaid text or as an SVG picture.
     times
-        Put the time in front of each line.
+        Put when its crank began and how long that took in front of each line.
     json
         Print each entry as a line of JSON.
     """
@@ -202,7 +208,12 @@ def log(
         last,
         None if since is None else parse_time("--since", since),
         None if until is None else parse_time("--until", until),
+        slower,
     )
+    if tail is not None and tail != "all" and tail < 0:
+        raise ConfigError("--tail", "is a number of entries, or all")
+    if tail is not None and (why is not None or diagram is not None):
+        raise ConfigError("--tail", "is for lines, not for --why and --diagram")
     if why is not None and (follow or not selection.is_everything):
         raise ConfigError("--why", "shows a whole chain: it cannot be followed or narrowed by other options")
     if diagram is not None:
@@ -211,7 +222,9 @@ def log(
         return draw(file, selection, diagram, crank=why, as_json=json)
     if why is not None:
         return explain_crank(file, why, times=times, as_json=json)
-    return show_log(file, selection, follow=follow, times=times, as_json=json)
+    if tail is None and follow:
+        tail = FOLLOWED
+    return show_log(file, selection, follow=follow, tail=None if tail == "all" else tail, times=times, as_json=json)
 
 
 class _Safe(logging.Formatter):

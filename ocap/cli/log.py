@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import stat
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -15,25 +17,64 @@ from ocap.legible import safe_text
 from ocap.log import BadEntryError, Entry, from_json_line, to_json_line
 from ocap.log.chain import Chain, Log, NoSuchCrankError, chain_to
 from ocap.log.mermaid import to_mermaid
-from ocap.log.reading import parts_of, read_lines
-from ocap.log.selection import Selection
+from ocap.log.reading import POLL_SECONDS, Line, parts_of, read_lines
+from ocap.log.selection import Selection, Unseen
 from ocap.log.svg import to_svg
 from ocap.log.traffic import MAX_STEPS, traffic_of
 from ocap.protocol.errors import ConfigError
 
+FOLLOWED = 10
+"""Entries that are shown before those to come, as `tail -f` does."""
 
-def show_log(path: Path, selection: Selection, *, follow: bool, times: bool, as_json: bool) -> int:
-    """Print the entries that were asked for, a line each.
+
+def show_log(path: Path, selection: Selection, *, follow: bool, tail: int | None, times: bool, as_json: bool) -> int:
+    """Print the entries that were asked for, a line each; 1 if the log lacks a name that was asked for.
+
+    Args:
+        path: the log.
+        selection: which entries are shown.
+        follow: go on with those to come.
+        tail: how many are shown of those there are; None: all.
+        times: put when each began, and how long its crank took, in front of it.
+        as_json: print them as they are in the file.
 
     Raises:
         ConfigError: the file cannot be read.
     """
     show = _shown(times=times, as_json=as_json)
-    for entry in _selected(_entries(path, follow=follow), selection):
-        show(entry)
-        if follow:
-            sys.stdout.flush()
-    return 0
+    recent: deque[Entry | Line] = deque(maxlen=tail)
+    unseen = Unseen(selection)
+    is_live = tail is None
+
+    def catch_up() -> None:
+        nonlocal is_live
+        is_live = True
+        for it in recent:
+            for entry in [it] if isinstance(it, Entry) else _parsed([it]):
+                show(entry)
+        recent.clear()
+
+    def wait() -> None:
+        if not is_live:
+            catch_up()
+        sys.stdout.flush()
+        time.sleep(POLL_SECONDS)
+
+    for line in _lines(path, follow=follow, wait=wait):
+        if not is_live and selection.is_everything:
+            recent.append(line)  # to read but the last is a tenth of the work
+            continue
+        for entry in _parsed([line]):
+            unseen.look(entry)
+            if selection.has(entry):
+                if is_live:
+                    show(entry)
+                else:
+                    recent.append(entry)
+    catch_up()
+    for complaint in unseen.complaints():
+        print(f"ocap: {safe_text(complaint)}", file=sys.stderr)
+    return 1 if unseen.complaints() else 0
 
 
 def explain_crank(path: Path, crank: int, *, times: bool, as_json: bool) -> int:
@@ -116,23 +157,28 @@ def _is_regular(path: Path) -> bool:
     return bool(parts_of(path)) or (path.exists() and stat.S_ISREG(path.stat().st_mode))
 
 
-def _selected(entries: Iterable[Entry], selection: Selection) -> Iterable[Entry]:
-    return entries if selection.is_everything else filter(selection.has, entries)
+def _entries(path: Path, *, complain: bool = True) -> Iterator[Entry]:
+    """The entries of a log, from its first to its last."""
+    return _parsed(_lines(path), complain=complain)
 
 
-def _entries(path: Path, *, follow: bool = False, complain: bool = True) -> Iterator[Entry]:
-    """The entries of a log; what is none is told on standard error, and passed over."""
+def _lines(path: Path, *, follow: bool = False, wait: Callable[[], None] | None = None) -> Iterator[Line]:
     try:
-        for line in read_lines(path, follow=follow):
-            try:
-                yield from_json_line(line.text)
-            except BadEntryError as error:
-                if complain:
-                    print(f"ocap: {safe_text(line.place)}: passed over, {safe_text(str(error))}", file=sys.stderr)
+        yield from read_lines(path, follow=follow, wait=wait)
     except OSError as error:
         if error.filename is None:
             raise
         raise ConfigError(str(error.filename), (error.strerror or str(error)).lower()) from error
+
+
+def _parsed(lines: Iterable[Line], *, complain: bool = True) -> Iterator[Entry]:
+    """The entries that lines hold; what is none is told on standard error, and passed over."""
+    for line in lines:
+        try:
+            yield from_json_line(line.text)
+        except BadEntryError as error:
+            if complain:
+                print(f"ocap: {safe_text(line.place)}: passed over, {safe_text(str(error))}", file=sys.stderr)
 
 
 def _shown(*, times: bool, as_json: bool) -> Callable[[Entry], None]:

@@ -32,7 +32,7 @@ class Traffic:
 
     Args:
         file: where. It is written to plainly if it is no terminal, or NO_COLOR is set.
-        times: whether each line begins with its time.
+        times: whether each line begins with when its crank began, and how long that took.
     """
 
     def __init__(self, file: TextIO, *, times: bool = False) -> None:
@@ -43,7 +43,8 @@ class Traffic:
 
     def show(self, entry: Entry) -> None:
         """One entry."""
-        time = f"{entry.time or '-':27}  " if self._times else ""
+        took = "-" if entry.took is None else f"{entry.took * 1000:.3f} ms"
+        time = f"{entry.time or '-':27} {took:>12}  " if self._times else ""
         if self._console is None:
             print(time + to_line(entry), file=self._file)
         else:

@@ -30,6 +30,7 @@ class Selection:
         refs: naming one of these, in krefs or vrefs.
         first, last: of cranks from `first` to `last`.
         since, until: in cranks that began then or between.
+        slower: in cranks that took more seconds.
     """
 
     vats: frozenset[str] = frozenset()
@@ -39,6 +40,7 @@ class Selection:
     last: int | None = None
     since: datetime | None = None
     until: datetime | None = None
+    slower: float | None = None
     _answers: Recent[str, bool] = field(factory=Recent, init=False, eq=False)
 
     @property
@@ -55,6 +57,8 @@ class Selection:
         if self.refs and self.refs.isdisjoint(references(entry)):
             return False
         if entry.crank < self.first or (self.last is not None and entry.crank > self.last):
+            return False
+        if self.slower is not None and (entry.took is None or entry.took <= self.slower):
             return False
         return self._is_timely(entry)
 
@@ -98,6 +102,31 @@ class Selection:
         if isinstance(operation, SETTLED):
             return any(it.promise in self._answers for it in operation.settlements)
         return False
+
+
+class Unseen:
+    """Names that were asked for, and that no entry had so far."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._names = {
+            "vat": set(selection.vats),
+            "method": set(selection.methods),
+            "ref": set(selection.refs),
+        }
+
+    def look(self, entry: Entry) -> None:
+        """Note what an entry names."""
+        vats, methods, refs = self._names.values()
+        if vats:
+            vats -= {entry.vat, entry.name}
+        if methods:
+            methods -= {fields.get("method") for fields in entry.both_sides()}
+        if refs:
+            refs.difference_update(references(entry))
+
+    def complaints(self) -> list[str]:
+        """A line for each of them."""
+        return [f"--{option}: {name}: not in the log" for option, its in self._names.items() for name in sorted(its)]
 
 
 def references(entry: Entry) -> Iterator[str]:

@@ -151,8 +151,8 @@ class Scheduler:
         now = trio.current_time()
         if crank.vat is not None:
             self.took.add(now - began)
-            if self.tally is not None and now - began >= self.tally.slow_crank:
-                self.tally.slow[crank.vat] += 1
+            if self.tally is not None:
+                self.tally.took(crank.vat, now - began)
         if self._core.traced:
             self.spans[crank.number] = (began, now)
         if self._uncommitted == 0:

@@ -41,6 +41,8 @@ class Tally:
         slow_crank: seconds from which a crank is slow.
         slow: how many cranks were, by vat.
         events: how many, by vat and kind: log, error, fault, terminate.
+        seconds: how long the cranks of each vat took, together.
+        longest: how long the longest of them did.
         cranks: how long those with a vat took, since the kernel was opened.
         commits: how long they took.
     """
@@ -50,6 +52,8 @@ class Tally:
     syscalls: Counter[tuple[VatId, type]] = field(factory=Counter)
     events: Counter[tuple[VatId, str]] = field(factory=Counter)
     slow: Counter[VatId] = field(factory=Counter)
+    seconds: dict[VatId, float] = field(factory=dict)
+    longest: dict[VatId, float] = field(factory=dict)
     cranks: Histogram = field(factory=Histogram)
     commits: Histogram = field(factory=Histogram)
 
@@ -57,3 +61,11 @@ class Tally:
         self.deliveries[vat, type(delivery)] += 1
         for call in outcome.syscalls:
             self.syscalls[vat, type(call)] += 1
+
+    def took(self, vat: VatId, seconds: float) -> None:
+        """How long a crank of a vat did."""
+        self.seconds[vat] = self.seconds.get(vat, 0.0) + seconds
+        if seconds > self.longest.get(vat, 0.0):
+            self.longest[vat] = seconds
+        if seconds >= self.slow_crank:
+            self.slow[vat] += 1

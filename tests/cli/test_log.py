@@ -73,10 +73,52 @@ def test_times_stand_in_front(log: Path, capfd: CapFd) -> None:
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     plain = lines_of(capfd, log)
     timed = lines_of(capfd, log, "--times")
-    assert timed == [f"{entry['time']}  {line}" for entry, line in zip(entries, plain, strict=True)]
+    took = ["-" if it["took"] is None else f"{it['took'] * 1000:.3f} ms" for it in entries]
+    heads = [f"{entry['time']} {its:>12}" for entry, its in zip(entries, took, strict=True)]
+    assert timed == [f"{head}  {line}" for head, line in zip(heads, plain, strict=True)]
     cranks = [(entry["crank"], entry["time"], entry["took"]) for entry in entries if entry["crank"]]
     assert cranks == sorted(cranks)
     assert all(took > 0 for _, _, took in cranks)
+
+
+def test_slower_selects_by_what_cranks_took(log: Path, capfd: CapFd) -> None:
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    middle = sorted(it["took"] for it in entries if it["took"] is not None)[len(entries) // 3]
+    found = [json.loads(line) for line in lines_of(capfd, log, "--slower", str(middle), "--json")]
+    assert found == [it for it in entries if it["took"] is not None and it["took"] > middle] != []
+
+
+def test_tail_is_the_last_of_what_is_selected(log: Path, capfd: CapFd) -> None:
+    everything = lines_of(capfd, log)
+    assert lines_of(capfd, log, "--tail", "3") == everything[-3:]
+    assert lines_of(capfd, log, "--tail", "0") == []
+    assert lines_of(capfd, log, "--tail", "all") == everything
+    assert lines_of(capfd, log, "--vat", "alice", "--tail", "2") == lines_of(capfd, log, "--vat", "alice")[-2:]
+
+
+@pytest.mark.parametrize("selecting", [[], ["--vat", "alice"]])
+def test_follower_is_shown_the_last_ten_and_what_comes(selecting: list[str], log: Path, capfd: CapFd) -> None:
+    known = lines_of(capfd, log, *selecting)
+    line = next(it for it in reversed(log.read_text().splitlines()) if '"name": "alice"' in it)
+    with start_ocap("log", log, "--follow", *selecting) as follower:
+        assert follower.stdout is not None
+        shown = [follower.stdout.readline().rstrip("\n") for _ in known[-10:]]
+        with log.open("a") as file:
+            file.write(f"{line}\n")
+        shown.append(follower.stdout.readline().rstrip("\n"))
+        follower.terminate()
+    assert shown[:-1] == known[-10:]
+    assert shown[-1] in known
+
+
+@pytest.mark.parametrize("option", ["--vat", "--method", "--ref"])
+def test_name_that_the_log_lacks_is_said(option: str, log: Path, capfd: CapFd) -> None:
+    assert complaint(capfd, log, option, "nosuch", code=1) == f"ocap: {option}: nosuch: not in the log"
+    known = {"--vat": "alice", "--method": "deposit", "--ref": "ko7"}[option]
+    assert run_app(["log", str(log), option, known, option, "nosuch"]) == 1
+    out, error = capfd.readouterr()
+    assert (out != "", error) == (True, f"ocap: {option}: nosuch: not in the log\n")
+    assert lines_of(capfd, log, option, known, "--crank", "900000..") == []  # it is there, and nothing was asked for
 
 
 def test_why_is_a_chain_of_lines(log: Path, capfd: CapFd) -> None:
@@ -124,6 +166,8 @@ def test_bad_lines_are_named_and_passed_over(log: Path, capfd: CapFd) -> None:
     [
         (["--crank", "5..3"], "ocap: --crank: 5..3: ends before it begins"),
         (["--since", "x"], "ocap: --since: x: a time is given as 2026-01-31T12:00, or as 30s, 15m, 2h or 7d ago"),
+        (["--tail", "-1"], "ocap: --tail: is a number of entries, or all"),
+        (["--tail", "1", "--why", "3"], "ocap: --tail: is for lines, not for --why and --diagram"),
         (
             ["--why", "3", "--vat", "v1"],
             "ocap: --why: shows a whole chain: it cannot be followed or narrowed by other options",
@@ -166,7 +210,7 @@ def test_follower_sees_a_run_to_its_end_through_rotations(tmp_path: Path) -> Non
     """A whole run, in parts, by one who follows it from the beginning."""
     log = tmp_path / "log.jsonl"
     log.touch()
-    with start_ocap("log", log, "--follow", "--json") as follower:
+    with start_ocap("log", log, "--follow", "--tail", "all", "--json") as follower:
         done = ocap("run", EXCHANGE, "--log-json", log, "--log-keep-size", str(3 * MIN_SIZE), "--log-keep-days", "30")
         assert done.returncode == 0
         parts = sorted(tmp_path.glob("log.jsonl.*"))

@@ -50,8 +50,8 @@ def test_terminal_gets_colours_and_tracebacks_over_lines() -> None:
     assert "\x1b[31merror\x1b[0m" in text
     expected = ["7<3 v1:a  error  error:1", "    Traceback:", "      File x", "    ValueError: no"]
     assert expected == without_colours(text).splitlines()
-    text = shown(Terminal(), attrs.evolve(ERROR, time="2026-01-31T12:00:00Z"), times=True)
-    assert without_colours(text).startswith("2026-01-31T12:00:00Z         7<3 v1:a  error")
+    text = shown(Terminal(), attrs.evolve(ERROR, time="2026-01-31T12:00:00Z", took=0.0125), times=True)
+    assert without_colours(text).startswith("2026-01-31T12:00:00Z           12.500 ms  7<3 v1:a  error")
 
 
 def test_vats_have_colours_of_their_own() -> None:

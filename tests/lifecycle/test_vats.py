@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -326,3 +327,20 @@ class TestBeforeItIsCreated:
             assert ["terminate_vat"] == await self.added(kernel, source, "terminate_vat")
             await kernel.idle()
             assert {"v1": "live"} == states(kernel)
+
+
+async def test_error_is_one_line_of_the_log_and_its_traceback_is_detail(
+    path: Path, source: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "ocap")
+    async with Kernel(path, durability="process") as kernel:
+        await kernel.launch_subcluster(counters(source))
+        with pytest.raises(KeyError):
+            await E(kernel.root("v1")).get("nothing")
+        crank = kernel.stats()["last_crank"] - 1  # the last told the host
+    said = [it for it in caplog.records if "KeyError" in it.getMessage()]
+    assert ["INFO", "DEBUG"] == [it.levelname for it in said]
+    line, traceback = (it.getMessage() for it in said)
+    assert line.startswith(f"in vat v1, crank {crank}: KeyError: 'nothing' ({source}, line ")
+    assert line.endswith("), error v1.0.1")
+    assert "Traceback (most recent call last)" in traceback

@@ -73,6 +73,12 @@ async def test_deliveries_and_syscalls_are_those_of_the_log(name: str, path: Pat
         assert labelled(found, metric) == expected
     errors = Counter((it.vat,) for it in entries if it.kind == "error")
     assert labelled(found, "ocap_errors_total") == errors
+    took: dict[tuple[str | None], list[float]] = {}
+    for number, event in {event.crank: event for event in events if event.kind == "deliver"}.items():
+        if number and event.vat not in ("host", "kernel"):
+            took.setdefault((event.vat,), []).append(event.took or 0)
+    assert labelled(found, "ocap_vat_seconds_total") == {vat: pytest.approx(sum(its)) for vat, its in took.items()}
+    assert labelled(found, "ocap_vat_longest_crank_seconds") == {vat: max(its) for vat, its in took.items()}
     delivered = sum(it.kind == "deliver" for it in entries)
     assert found["ocap_crank_seconds_count", ()] == found["ocap_crank_seconds_bucket", (("le", "+Inf"),)] == delivered
 

@@ -20,13 +20,9 @@ def caught(message: str) -> Exception:
 
 
 def chained() -> Exception:
-    try:
-        try:
-            broken("first")
-        except ValueError as error:
-            raise KeyError("second") from error
-    except KeyError as error:
-        return error
+    found = caught("second")
+    found.__cause__ = caught("first")
+    return found
 
 
 @pytest.mark.parametrize("error", [caught("job -1 is not positive"), chained(), ValueError("nowhere"), caught("")])
