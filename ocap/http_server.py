@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+import h11
 import trio
 from attrs import define, field, frozen
 from hypercorn.config import Config
@@ -50,6 +51,9 @@ _TAIL = 12
 """Bytes that are looked at again with those that follow: one less than the longest of these."""
 
 _ROOT = 0
+
+_CLIENTS_DOING = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, h11.ProtocolError)
+"""It has gone, or has said what is no HTTP, perhaps while its answer was being sent."""
 
 App = Callable[..., Awaitable[None]]
 
@@ -126,8 +130,8 @@ class _Server:
         self._connections[connection] = None
         try:
             await self._serve(connection)
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the client has gone
+        except* _CLIENTS_DOING:
+            pass
         except* Exception:
             logger.exception("a connection failed")
         finally:
@@ -200,7 +204,10 @@ class _Connection:
 
     async def send_all(self, data: bytes) -> None:
         with trio.move_on_after(SEND_SECONDS) as scope:
-            await self._stream.send_all(data)
+            try:
+                await self._stream.send_all(data)
+            except trio.BusyResourceError:  # it is being closed for what the client said meanwhile
+                raise trio.BrokenResourceError("the connection is at its end") from None
         if scope.cancelled_caught:
             self.end()
             raise trio.BrokenResourceError("the client does not take what it asked for")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
@@ -65,6 +66,10 @@ async def port(connections: int = 10, *, is_private: bool = False, pause: float 
             await trio.sleep_forever()
         if scope["path"] == "/fails":
             raise RuntimeError("as it was told to")
+        if scope["method"] == "CONNECT":
+            await send({"type": "http.response.start", "status": 405, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
         headers = [(b"content-length", str(len(BIG)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": BIG})
@@ -292,3 +297,61 @@ def test_system_that_does_not_tell_lets_through_to_where_secrets_are_asked_for(m
             assert not is_of_this_user(accepted)
             monkeypatch.setattr(http_server, "_BY_FAMILY", 9999)
             assert is_of_this_user(accepted)
+
+
+# ---- anything at all --------------------------------------------------------------------------------------
+
+SEEDS = [
+    GET % b"a",
+    b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+    b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nTrailer: x\r\n\r\n",
+    b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n",
+    H2C % (b"Upgrade", b"websocket"),
+    PREFACE,
+    b"GET http://evil.example/a HTTP/1.1\r\nHost: x\r\nX: \xff\xfe\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /a HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(1500)) + b"\r\n",
+]
+PIECES = [
+    b"\r\n",
+    b"\n",
+    b"\0",
+    b"\xff",
+    b" ",
+    b"\t",
+    b":",
+    b"%00",
+    b"Content-Length: 1\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"0\r\n\r\n",
+]
+
+
+def mutated(chance: random.Random) -> bytes:
+    data = bytearray(chance.choice(SEEDS))
+    for _ in range(chance.randrange(6)):
+        at = chance.randrange(len(data) + 1)
+        match chance.randrange(4):
+            case 0:
+                data[at:at] = chance.choice(PIECES)
+            case 1:
+                del data[at : at + chance.randrange(1, 20)]
+            case 2 if data:
+                data[at % len(data)] = chance.randrange(256)
+            case 3:
+                data += chance.choice(SEEDS)
+    return bytes(data)
+
+
+async def test_no_bytes_do_more_than_end_their_own_connection(caplog: pytest.LogCaptureFixture) -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    chance = random.Random(seed)
+    async with port(50) as it, trio.open_nursery() as nursery:
+        for _ in range(400):
+            nursery.start_soon(it.ask, mutated(chance), 0.2)
+            await trio.sleep(0.005)
+        nursery.cancel_scope.deadline = trio.current_time() + 5
+    async with port() as it:
+        assert b" 200 " in await it.ask(GET % b"a", 1)
+    assert [] == [record.getMessage() for record in caplog.records]
