@@ -179,7 +179,7 @@ class Kernel:
     def _time(self, effects: list[Effect]) -> None:
         """Tell the events when their cranks began, and how long they took."""
         now, spans = time.time(), self._scheduler.spans
-        epoch = now - trio.current_time()
+        epoch = now - trio.current_time() if spans else now  # before the kernel runs, trio may not either
         for effect in reversed(effects):
             if isinstance(effect, Event):
                 span = spans.get(effect.crank)

@@ -22,6 +22,12 @@ async def test_it_is_done_once_per_key_however_often_the_host_starts(path: Path,
     assert [True, False, False, False, True, False, False, False] == done
 
 
+def test_a_program_may_ask_for_it_before_trio_runs(path: Path) -> None:
+    kernel = Kernel(path, durability="process")
+    assert kernel.restart_all_vats("one")
+    kernel.close()
+
+
 async def test_it_is_durable_before_it_returns(path: Path, source: Path) -> None:
     async with Kernel(path, durability="process") as kernel:
         await kernel.launch_subcluster(counters(source))
