@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from time import perf_counter, thread_time
 
 import trio
@@ -207,4 +208,10 @@ class Tap:
     def _news(self, event: Event) -> News:
         name_of = self._kernel.vat_name
         by = self._ran.get(event.cause) if event.kind == "deliver" else None
-        return f'{{"entry": {event_line(event, name_of, LARGE)}, "by": {json.dumps(by and [by, name_of(by)])}}}'
+        vat = "null" if by is None else _vat(by, name_of(by))
+        return f'{{"entry": {event_line(event, name_of, LARGE)}, "by": {vat}}}'
+
+
+@lru_cache(maxsize=1024)
+def _vat(vat: str, name: str) -> str:
+    return json.dumps([vat, name])
