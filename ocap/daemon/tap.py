@@ -180,14 +180,10 @@ class Tap:
         """Takes an event; called by the kernel after its commit."""
         if self._write is not None and (self._writes_messages or event.kind not in MESSAGES):
             self._write(event)
-        if event.crank:
-            self._seen = event.crank
-        if self._shows:
-            self._look(event)
-
-    def _look(self, event: Event) -> None:
         crank = event.crank
-        if 0 < crank < self._first:
+        if crank:
+            self._seen = crank
+        if not self._shows or 0 < crank < self._first:
             return
         if crank > self._shown:
             if self._left <= 0:
@@ -196,14 +192,13 @@ class Tap:
             self._shown = crank
         if event.kind == "deliver" and event.vat is not None:
             self._ran[crank] = event.vat
-        name_of = self._kernel.vat_name
-        chosen = [it for it in self._followers if it.selection.has_event(event, name_of)]
-        if chosen:
-            began = self._processor()
-            news = self._news(event)
-            for follower in chosen:
+        name_of, news = self._kernel.vat_name, ""
+        for follower in self._followers:
+            if follower.selection.has_event(event, name_of):
+                began = self._processor()
+                news = news or self._news(event)
                 follower.show(crank, news)
-            self._left -= self._processor() - began
+                self._left -= self._processor() - began
 
     def _news(self, event: Event) -> News:
         name_of = self._kernel.vat_name

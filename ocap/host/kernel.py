@@ -25,7 +25,7 @@ from ocap.host.inventory import DeadLetter, Launch, Subcluster, SubclusterUpdate
 from ocap.host.refs import HostRef
 from ocap.host.services import Services
 from ocap.kernel.core import Core
-from ocap.kernel.effects import MESSAGES, Effect, Event, HostDelivery
+from ocap.kernel.effects import MESSAGES, Effect, Event
 from ocap.kernel.gc import REAP_AFTER
 from ocap.legible import safe_lines
 from ocap.protocol import deliveries
@@ -169,30 +169,29 @@ class Kernel:
     def _release(self, effects: list[Effect]) -> None:
         self._time(effects)
         for effect in effects:
-            match effect:
-                case Event():
-                    self._observe(effect)
-                case HostDelivery(delivery):
-                    self._endpoint.deliver(delivery)
+            if isinstance(effect, Event):
+                if effect.kind not in MESSAGES:
+                    self._note(effect)
+                if self._log is not None:
+                    self._log(effect)
+            else:
+                self._endpoint.deliver(effect.delivery)
         self._endpoint.release_dropped()
 
     def _time(self, effects: list[Effect]) -> None:
         """Tell the events when their cranks began, and how long they took."""
         now, spans = time.time(), self._scheduler.spans
         epoch = now - trio.current_time() if spans else now  # before the kernel runs, trio may not either
+        crank, took = 0, None
         for effect in reversed(effects):
             if isinstance(effect, Event):
-                span = spans.get(effect.crank)
-                if span is not None:
-                    now = epoch + span[0]
-                    effect.took = span[1] - span[0]
+                if effect.crank != crank:
+                    crank, took = effect.crank, None
+                    span = spans.get(crank)
+                    if span is not None:
+                        now, took = epoch + span[0], span[1] - span[0]
                 effect.time = now  # between cranks: before what comes next
-
-    def _observe(self, event: Event) -> None:
-        if event.kind not in MESSAGES:
-            self._note(event)
-        if self._log is not None:
-            self._log(event)
+                effect.took = took
 
     def _note(self, event: Event) -> None:
         """What a vat logs and what goes wrong, for Python's log and whoever counts."""
