@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 
 import apsw
 from attrs import frozen
 
-from ocap.protocol.refs import is_promise_kref, is_well_formed_kref
+from ocap.protocol.refs import HOST, is_promise_kref, is_well_formed_kref
 from ocap.store.sqlite import open_read_only
+from ocap.stored import Kind, interface_of, place_in, saying
+
+PLACES = 5
+"""Durable rows of a vat that are named; of more, how many there are."""
 
 MAX_DEPTH = 32
 """Steps from the object to the end of one chain of holders; chains of promises are rarely longer than two."""
@@ -74,14 +79,32 @@ class _Search:
                    WHERE c.kref = ? AND (c.vref GLOB 'o-*' OR c.vref GLOB 'p*') ORDER BY c.vat"""
         for vat, name, vref, reachable in self._db.execute(query, (kref,)):
             how = "holds it" if reachable else "only recognises it"
-            rows = self._count("SELECT value FROM vatstore WHERE vat = ? AND key = ?", vat, b"r" + str(vref).encode())
-            durable = f", in {rows} of its durable rows" if rows else ""
-            yield f"{vat} {name} {how} as {vref}{durable}"
+            who = "the host program" if vat == HOST else f"{vat} {name}"
+            yield f"{who} {how} as {vref}{self._durably(str(vat), str(vref))}"
 
-    def _count(self, query: str, *values: str | bytes) -> int:
-        for (value,) in self._db.execute(query, values):
-            return int(bytes(value).partition(b" ")[0])
-        return 0
+    def _durably(self, vat: str, vref: str) -> str:
+        """Of what interface the vat knows it, and in which of its durable rows."""
+        found = self._db.execute("SELECT value FROM vatstore WHERE vat = ? AND key = ?", (vat, b"r" + vref.encode()))
+        row = next((bytes(value) for (value,) in found), None)
+        if row is None:
+            return ""
+        rows, interface = int(row.partition(b" ")[0]), interface_of(row)
+        kind = f" ({interface})" if interface else ""
+        if not rows:
+            return kind
+        places = list(islice(self._places(vat, vref), min(rows, PLACES)))
+        more = f" and {rows - len(places)} more of its durable rows" if rows > len(places) else ""
+        return f"{kind}, in {', '.join(places)}{more}" if places else f"{kind}, in {rows} of its durable rows"
+
+    def _places(self, vat: str, vref: str) -> Iterator[str]:
+        """The rows that name it; they are gone through until enough are found."""
+        kinds_of = self._db.execute(_KINDS, (vat,))
+        kinds = {int(bytes(key)[1:]): Kind.of_row(bytes(value)) for key, value in kinds_of}
+        query = "SELECT key, value FROM vatstore WHERE vat = ?1 AND (instr(value, ?2) OR instr(key, ?2))"
+        for key, value in self._db.execute(query, (vat, vref.encode())):
+            place = place_in(bytes(key), bytes(value), vref)
+            if place is not None:
+                yield f"{saying(bytes(key), bytes(value), kinds).what}{place}"
 
     def _roots(self, kref: str) -> Iterator[str]:
         for vat, name in self._db.execute("SELECT id, name FROM vats WHERE root = ?", (kref,)):
@@ -122,6 +145,7 @@ class _Search:
 _PARAMETERS = "SELECT id, name FROM vats WHERE (' ' || parameter_slots || ' ') LIKE '% ' || ?1 || ' %'"
 _ENDOWED = """SELECT v.id, v.name FROM vats v, json_each(v.options, '$.endowments') e
               WHERE json_extract(e.value, '$[1]') = ?1"""
+_KINDS = "SELECT key, value FROM vatstore WHERE vat = ? AND key >= x'6b' AND key < x'6c'"
 _CONFIGS = "SELECT id, name FROM subclusters WHERE (' ' || config_slots || ' ') LIKE '% ' || ?1 || ' %'"
 _HAS_SLOT = "(' ' || slots || ' ') LIKE '% ' || ?1 || ' %'"
 _SETTLED = "SELECT kref, state FROM promises WHERE " + _HAS_SLOT  # noqa: S608 - constants

@@ -18,10 +18,10 @@ from attrs import frozen
 from ocap.config import VatConfig
 from ocap.legible import as_text, decoded, safe_text, shown
 from ocap.log.lines import call_text
-from ocap.panel.stored import Kind, Kinds, class_of, interface_of, raw, saying
 from ocap.protocol.capdata import CapData
 from ocap.store.marks import Marks
 from ocap.store.sqlite import open_read_only
+from ocap.stored import Kind, Kinds, class_of, interface_of, raw, saying
 from ocap.why import Holder, why
 
 PAGE = 100

@@ -9,11 +9,15 @@ import pytest
 
 from ocap.why import why
 from tests.collection.live import Live
-from vats import Baggage, DurableExo, E, Exo
+from vats import Baggage, DurableExo, E, Exo, field
 
 
 class Thing(DurableExo):
     note: str = ""
+
+
+class Desk(DurableExo):
+    links: list[Any] = field(factory=list)
 
 
 class Root(Exo):
@@ -29,6 +33,14 @@ class Root(Exo):
 
     async def store_theirs(self) -> None:
         self.baggage["thing"] = await E(self.other).make()
+
+    async def store_theirs_deep(self) -> None:
+        thing = await E(self.other).make()
+        self.baggage["desk"] = Desk(links=["o-1", {"first": thing}])
+        stock = self.baggage.provide_map("stock")
+        for number in range(3):
+            stock[("thing", number)] = [thing]
+        self.baggage.provide_set("seen").add(thing)
 
     async def keep_theirs(self) -> Any:
         self.kept.append(await E(self.other).make())
@@ -60,7 +72,21 @@ def test_an_import_names_the_vat_and_its_durable_rows(live: Live) -> None:
     (kref,) = [kref for kref in live.backend.clist_rows("v2", "exports", -1) if "o+d" in str(live_vref(live, kref))]
     (line,) = texts(live, kref)
     assert line.startswith("<- v1 a holds it as o-")
-    assert line.endswith(", in 1 of its durable rows")
+    assert line.endswith(' (Thing), in baggage ["thing"]')
+    live.close()
+
+
+def test_durable_rows_are_named_by_where_they_are(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    live.ask("a", "store_theirs_deep")
+    (kref,) = [kref for kref in live.backend.clist_rows("v2", "exports", -1) if "o+d" in str(live_vref(live, kref))]
+    (line,) = texts(live, kref)
+    vref = line.partition(" as ")[2].partition(" ")[0]
+    stock = ", ".join(f'store 1 [["thing", {number}]][0]' for number in range(3))
+    places = f'{stock}, store 2 ["{vref}"], fields of o+d10/1 ({__name__}.Desk)["links"][1]["first"]'
+    assert line == f"<- v1 a holds it as {vref} (Thing), in {places}"
+    monkeypatch.setattr("ocap.why.PLACES", 1)
+    (line,) = texts(live, kref)
+    assert line.endswith(' (Thing), in store 1 [["thing", 0]][0] and 4 more of its durable rows')
     live.close()
 
 
@@ -72,7 +98,7 @@ def live_vref(live: Live, kref: str) -> str:
 
 def test_the_host_is_a_holder_until_it_lets_go(live: Live) -> None:
     kref = live.ask("a", "keep_theirs")
-    assert any(line.startswith("<- host host holds it") for line in texts(live, kref))
+    assert any(line.startswith("<- the host program holds it") for line in texts(live, kref))
     live.let_go()
     live.run()
     assert [line.split(" as ")[0] for line in texts(live, kref)] == ["<- v1 a holds it"]

@@ -6,10 +6,11 @@ References stay names. What was not written by liveslots, or is not as it ought 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from attrs import frozen
 
-from ocap.legible import Shown, as_text, safe_text, shown
+from ocap.legible import Shown, as_text, decoded, safe_text, shown
 from ocap.protocol import refs
 from ocap.protocol.capdata import CapData
 from ocap.protocol.errors import OcapError
@@ -81,6 +82,37 @@ def saying(key: bytes, value: bytes, kinds: Kinds) -> Saying:
     except _WRONG:
         pass
     return Saying("", raw(value))
+
+
+def place_in(key: bytes, value: bytes, vref: str) -> str | None:
+    """Where in the value of a row a reference stands, as `["links"][3]`, nothing if in its key; None: nowhere."""
+    names: list[str] = []
+    try:
+        if key[:1] in (b"m", b"q"):
+            decode_key(key.partition(b" ")[2], names.append)
+            if vref in names:
+                return ""
+        head, separator, body = value.partition(b"\n")
+        slots = tuple(head.decode().split(","))
+        return _path(decoded(CapData(body, slots)), Shown(vref)) if separator and vref in slots else None
+    except _WRONG:
+        return None
+
+
+def _path(value: Any, wanted: Shown) -> str | None:
+    match value:
+        case Shown():
+            return "" if value == wanted else None
+        case Mapping():
+            parts = [(f"[{as_text(key)}]", it) for key, it in value.items()]
+        case list() | tuple():
+            parts = [(f"[{number}]", it) for number, it in enumerate(value)]
+        case set() | frozenset():
+            parts = [("", it) for it in value]
+        case _:
+            return None
+    found = ((name, _path(it, wanted)) for name, it in parts)
+    return next((f"{name}{rest}" for name, rest in found if rest is not None), None)
 
 
 def raw(value: bytes) -> str:
