@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json as json_text
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -11,8 +12,11 @@ from typing import Annotated, Any, TypeVar
 import trio
 from cyclopts import Parameter
 
-from ocap.daemon.client import Client, open_client
+from ocap.daemon.client import Client, OnSilence, open_client
 from ocap.daemon.protocol import RequestFailedError
+from ocap.daemon.silence import silence
+from ocap.legible import safe_text
+from ocap.ring.watchdog import SlowStep
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., int])
@@ -84,6 +88,7 @@ def talk(db: Path | None, use: Callable[[Client], Awaitable[T]]) -> T:
 
     async def main() -> T:
         async with open_client(db) as client:
+            client.on_silence = _saying(client)
             return await use(client)
 
     try:
@@ -92,6 +97,25 @@ def talk(db: Path | None, use: Callable[[Client], Awaitable[T]]) -> T:
         if error.name in IS_NOT:
             raise NegativeAnswerError(error.name, error.message) from None
         raise
+
+
+def _saying(client: Client) -> OnSilence:
+    """Gives up what should be answered at once; of what is waited for, tells why it takes so long."""
+    is_said = False
+
+    def silent(question: str, seconds: float, step: SlowStep | None) -> None:
+        nonlocal is_said
+        client.give_up(question, seconds, step)
+        if step is not None and not is_said:
+            is_said = True
+            say(silence(client.path, client.pid, seconds, step))
+
+    return silent
+
+
+def say(text: str) -> None:
+    """Tell people, on standard error."""
+    print(f"ocap: {safe_text(text)}", file=sys.stderr, flush=True)
 
 
 def show(found: Any, show_it: Callable[[Any], object], *, as_json: bool) -> int:

@@ -26,19 +26,22 @@ from ocap.cli.asking import (
     asks,
     command,
     commands,
+    say,
     show,
     talk,
 )
+from ocap.cli.inspect import suspend_at_rest
 from ocap.cli.upgrade import check as check_code
 from ocap.daemon.beside import Wanted
 from ocap.daemon.client import Client, find_socket
-from ocap.daemon.place import NotRunningError
+from ocap.daemon.place import NotAnsweringError, NotRunningError
 from ocap.daemon.process import Options, run_daemon
 from ocap.daemon.starting import start as start_daemon
 from ocap.daemon.starting import stop as stop_daemon
 from ocap.legible import as_text, safe_text
 from ocap.log.writing import Retention, parse_retention
 from ocap.protocol.errors import ConfigError
+from ocap.ring.watchdog import SLOW_CRANK
 
 
 def register(app: App) -> None:
@@ -64,6 +67,7 @@ def start(
     panel: Flag = False,
     panel_port: int | None = None,
     otel: Flag = False,
+    slow_crank: float = SLOW_CRANK,
     foreground: Flag = False,
     json: Flag = False,
 ) -> int:
@@ -94,11 +98,15 @@ def start(
         The port of the loopback for --panel; by default one that is free.
     otel
         Send traces to OpenTelemetry, as the environment variables OTEL_* say. Needs ocap[otel].
+    slow_crank
+        Seconds in one crank or commit after which the log, and whoever asks, is told what holds the kernel up; 0: never.
     foreground
         Do not leave: run in this process, for service managers.
     json
         Print one line of JSON, {"launched": {NAME: RESULT}, "failed": {NAME: REASON}, "metrics": URL, "panel": LINK}.
     """
+    if not slow_crank >= 0:
+        raise ConfigError("--slow-crank", f"{slow_crank}: must be a number of seconds, or 0 for never")
     if log_json is None and parse_retention(log_keep_size, log_keep_days) != Retention():
         raise ConfigError("--log-keep-size, --log-keep-days", "there is nothing to keep without --log-json FILE")
     options = Options(
@@ -110,6 +118,7 @@ def start(
         log_keep_size,
         log_keep_days,
         wanted(metrics, panel=panel, panel_port=panel_port, otel=otel),
+        slow_crank,
     )
     told = _Told(as_json=json)
     if foreground:
@@ -141,6 +150,8 @@ class _Told:
                 self._beside[kind] = address
                 if not self._as_json:
                     print(f"ocap: {_WHAT[kind]} at {address}", file=sys.stderr, flush=True)
+            case (("slow" | "killed"), str(text)):
+                say(text)
             case "waiting", _:
                 print("ocap: launches go on; `ocap list` tells how far they are", file=sys.stderr)
         if kind in ("done", "waiting") and self._as_json:
@@ -166,14 +177,17 @@ def wanted(metrics: int | None, *, panel: bool, panel_port: int | None, otel: bo
 
 @command
 def stop(*, db: Database = None, json: Flag = False) -> int:
-    """Stop a daemon: ask it; if that does not help SIGTERM, then SIGKILL. Each step has its time.
+    """Stop a daemon: ask it; if that does not help SIGTERM, then SIGKILL. Each step has its time, and is told.
+
+    A vat that holds the kernel up is killed with it. That crank then never happened, and what it was given is given to
+    it again at the next start: `ocap suspend` before holds that back.
 
     Parameters
     ----------
     json
         Print one line of JSON, {"pid": ..., "by": "request" | "SIGTERM" | "SIGKILL"}.
     """
-    done = trio.run(stop_daemon, find_socket(db))
+    done = trio.run(stop_daemon, find_socket(db), say)
     if json:
         print(json_text.dumps(done))
     else:
@@ -183,7 +197,7 @@ def stop(*, db: Database = None, json: Flag = False) -> int:
 
 @command
 def status(*, db: Database = None, json: Json = False) -> int:
-    """Tell how a daemon and its kernel are. Exits with 1 if there is none."""
+    """Tell how a daemon and its kernel are. Exits with 1 if there is none, or something holds its kernel up."""
     try:
         found = ask(db, "status")
     except NotRunningError as error:
@@ -191,6 +205,12 @@ def status(*, db: Database = None, json: Json = False) -> int:
             print(json_text.dumps({"running": False}))
         else:
             print(f"ocap: {error}", file=sys.stderr)
+        return 1
+    except NotAnsweringError as error:
+        if json:
+            print(json_text.dumps({"running": True, "answering": False, "pid": error.pid, "slow": error.slow}))
+        else:
+            say(str(error))
         return 1
     show(found, tables.status, as_json=json)
     return 0
@@ -317,10 +337,19 @@ def restart(what: What, /) -> dict[str, Any]:
     return {"what": what}
 
 
-@asks("suspend", tables.vats)
-def suspend(what: What, /) -> dict[str, Any]:
-    """Hold the messages of a vat, or of all vats of a subcluster, back until it is resumed."""
-    return {"what": what}
+@command
+def suspend(what: What, /, *, db: Database = None, json: Json = False) -> int:
+    """Hold the messages of a vat, or of all vats of a subcluster, back until it is resumed.
+
+    With --db also while no daemon runs: so that a vat that holds the kernel up does not get the same message again.
+    """
+    try:
+        found = ask(db, "suspend", what=what)
+    except NotRunningError:
+        if db is None or not db.is_file():
+            raise
+        found = suspend_at_rest(db, what)
+    return show(found, tables.vats, as_json=json)
 
 
 @asks("resume", tables.vats)

@@ -1,13 +1,16 @@
-"""`ocap why` and `ocap gc`."""
+"""`ocap why`, `ocap gc`, and `ocap suspend` of a database that no kernel has open."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from ocap.cli.progress import Told, progress
+from ocap.daemon.commands import Commands
+from ocap.daemon.tap import Tap
 from ocap.host.kernel import Kernel
 from ocap.legible import safe_text
 from ocap.protocol.errors import OcapError, StoreError
@@ -39,6 +42,20 @@ def explain(path: Path, kref: str, *, as_json: bool) -> int:
         if not holders:
             print("nobody holds it: it goes at the next collection")
     return 0 if holders else 1
+
+
+def suspend_at_rest(path: Path, what: str) -> Any:
+    """Suspend a vat, or each of a subcluster, in a database that no kernel has open; as the command answers it.
+
+    Raises:
+        StoreError: the database cannot be used.
+        OcapError: there is no such vat or subcluster.
+    """
+    kernel = Kernel(path)
+    try:
+        return Commands(kernel, Tap(kernel), {}).suspend_nowait(what)
+    finally:
+        kernel.close()
 
 
 def collect(path: Path, *, cycles: bool, as_json: bool) -> int:

@@ -20,6 +20,7 @@ from ocap.config import ClusterConfig, check_config
 from ocap.daemon.beside import Beside, Wanted, open_beside
 from ocap.daemon.commands import Commands
 from ocap.daemon.server import open_control
+from ocap.daemon.silence import stack_at_signal
 from ocap.daemon.tap import Tap
 from ocap.host.inventory import Subcluster
 from ocap.host.kernel import Kernel
@@ -138,7 +139,7 @@ class Run:
 
 async def dump_on_signal(kernel: Kernel) -> None:
     """At each SIGUSR1, say on standard error what the kernel is doing."""
-    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals, stack_at_signal(sys.stderr):
         async for _ in signals:
             print(kernel.dump(), file=sys.stderr, flush=True)
 

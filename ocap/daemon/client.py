@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import trio
+from attrs import asdict
 
-from ocap.daemon.place import NotRunningError, SocketError, check_folder, peer_of, socket_path, sockets
+from ocap.daemon.place import (
+    NotAnsweringError,
+    NotRunningError,
+    SocketError,
+    check_folder,
+    peer_of,
+    socket_path,
+    sockets,
+)
 from ocap.daemon.protocol import (
     MAX_ANSWER,
     Answer,
@@ -26,6 +36,17 @@ from ocap.daemon.protocol import (
     read_reply,
     request_line,
 )
+from ocap.daemon.silence import long_step, silence
+from ocap.ring.watchdog import SlowStep
+
+LOOK = 1.0
+"""Seconds without an answer after which is looked for the reason; and between two looks."""
+
+ANSWER_SECONDS = 5.0
+"""Seconds that what needs no vat may take, where nothing says what the daemon is long in."""
+
+QUICK = frozenset({"status", "stats", "subclusters", "show", "check", "panel_link", "dead_letters"})
+"""Commands that need no vat, and so are answered at once or not soon."""
 
 RECEIVE = 65_536
 """Bytes taken from the socket at a time."""
@@ -54,6 +75,8 @@ def is_alive(path: Path) -> bool:
     probe.settimeout(1)
     try:
         probe.connect(str(path))
+    except BlockingIOError:
+        return True  # so many wait that there is no room for us
     except OSError:
         return False
     finally:
@@ -61,14 +84,22 @@ def is_alive(path: Path) -> bool:
     return True
 
 
+OnSilence = Callable[[str, float, SlowStep | None], None]
+
+
 class Client:
     """A connection to a daemon. Use it as `async with await Client.connect(path) as client`.
 
     Attributes:
+        path: the socket.
         pid: the daemon's process.
+        on_silence: is told the command, for how long it has had no answer, and what the daemon is long in, if that
+            is known: each second of waiting. It may raise, to give up.
     """
 
-    def __init__(self, stream: trio.SocketStream, pid: int) -> None:
+    def __init__(self, stream: trio.SocketStream, path: Path, pid: int) -> None:
+        self.path = path
+        self.on_silence: OnSilence = self.give_up
         self._stream = stream
         self._lines = Lines(MAX_ANSWER)
         self._replies: list[Reply] = []
@@ -88,10 +119,19 @@ class Client:
         except (FileNotFoundError, ConnectionRefusedError):
             plain.close()
             raise NotRunningError("no daemon is running on that database; start one with `ocap start`") from None
+        except BlockingIOError:
+            plain.close()
+            raise NotAnsweringError("the daemon takes no more connections; end it with `ocap stop`") from None
         except BaseException:
             plain.close()
             raise
-        return cls(trio.SocketStream(plain), pid)
+        return cls(trio.SocketStream(plain), path, pid)
+
+    def give_up(self, command: str, seconds: float, step: SlowStep | None) -> None:
+        """Raises `NotAnsweringError` for a command that would have its answer by now if the kernel got on."""
+        if command in QUICK and (step is not None or seconds >= ANSWER_SECONDS):
+            slow = None if step is None else asdict(step)
+            raise NotAnsweringError(silence(self.path, self.pid, seconds, step), self.pid, slow)
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,6 +146,7 @@ class Client:
 
         Raises:
             RequestFailedError: it could not be done.
+            NotAnsweringError: the kernel is held up, and this needs no vat; another command waits.
             NotRunningError: the daemon ended before it answered.
             ControlError: the request is too long.
         """
@@ -125,7 +166,7 @@ class Client:
         try:
             await self._stream.send_all(request_line(Request(id_, command, arguments)))
             while True:
-                match await self._reply():
+                match await self._reply(command):
                     case Item(number, value) if number == id_:
                         yield value
                     case Answer(number, value) if number == id_:
@@ -138,13 +179,20 @@ class Client:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise NotRunningError("the daemon has gone before it answered") from None
 
-    async def _reply(self) -> Reply:
+    async def _reply(self, command: str) -> Reply:
         while not self._replies:
-            data = await self._stream.receive_some(RECEIVE)
+            data = await self._data(command)
             if not data:
                 raise NotRunningError("the daemon ended before it answered; its log says why")
             self._replies = [read_reply(line) for line in self._lines.feed(data)]
         return self._replies.pop(0)
+
+    async def _data(self, command: str) -> bytes:
+        for looks in count(1):
+            with trio.move_on_after(LOOK):
+                return bytes(await self._stream.receive_some(RECEIVE))
+            self.on_silence(command, looks * LOOK, long_step(self.path, self.pid))
+        raise AssertionError
 
 
 def _check_folder_of(path: Path) -> None:

@@ -33,6 +33,7 @@ from ocap.protocol.errors import (
 )
 from ocap.protocol.refs import is_promise_kref, is_well_formed_kref
 from ocap.ring.tally import SECONDS
+from ocap.ring.watchdog import Tell
 
 HELD = 1_000
 """References from answers that are kept for whoever got them over the socket; older ones are let go."""
@@ -96,6 +97,10 @@ class Commands:
     def database(self) -> str:
         """The file that the kernel has open."""
         return str(self._about["database"])
+
+    def watch(self, tell: Tell) -> None:
+        """Have `tell` told what the kernel is long in, as `Kernel.watch` does."""
+        self._kernel.watch(tell)
 
     async def call(self, name: str, arguments: Mapping[str, Json]) -> Json:
         """Run a command.
@@ -265,6 +270,13 @@ class Commands:
         """Hold messages back."""
         return await self._each(what, self._kernel.suspend_vat)
 
+    def suspend_nowait(self, what: str) -> Json:
+        """The same, of a kernel that is not entered."""
+        vats = self._vats(what)
+        for vat in vats:
+            self._kernel.suspend_vat_nowait(vat.id)
+        return {"vats": [_vat(self._kernel.get_vat(vat.id)) for vat in vats]}
+
     async def resume(self, *, what: str) -> Json:
         """Let through what was held back."""
         return await self._each(what, self._kernel.resume_vat)
@@ -274,11 +286,14 @@ class Commands:
         return await self._each(what, self._kernel.ping_vat)
 
     async def _each(self, what: str, act: Callable[[str], Awaitable[None]]) -> Json:
-        found = self._find(what)
-        vats = [found] if isinstance(found, Vat) else list(found.vats.values())
+        vats = self._vats(what)
         for vat in vats:
             await act(vat.id)
         return {"vats": [_vat(self._kernel.get_vat(vat.id)) for vat in vats]}
+
+    def _vats(self, what: str) -> list[Vat]:
+        found = self._find(what)
+        return [found] if isinstance(found, Vat) else list(found.vats.values())
 
     async def upgrade(self, *, vat: str, source: str | None = None, parameters: dict[str, Any] | None = None) -> Json:
         """Replace a vat's code, its parameters, or both."""

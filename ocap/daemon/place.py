@@ -18,6 +18,7 @@ import socket
 import stat
 import struct
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -35,6 +36,20 @@ class SocketError(OcapError, OSError):
 
 class NotRunningError(OcapError, ConnectionError):
     """No daemon answers. Start one with `ocap start`."""
+
+
+class NotAnsweringError(OcapError, TimeoutError):
+    """A daemon runs, and does not answer: something holds its kernel up. Says what, where that is known.
+
+    Attributes:
+        pid: the daemon's process, if it is known.
+        slow: the fields of the `SlowStep` that its kernel is in, if that is known.
+    """
+
+    def __init__(self, message: str, pid: int | None = None, slow: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.slow = slow
 
 
 def runtime_folder() -> Path:

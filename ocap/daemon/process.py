@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import trio
 from attrs import field, frozen
@@ -27,9 +27,10 @@ from attrs import field, frozen
 from ocap.config import ClusterConfig
 from ocap.daemon.beside import Beside, Wanted, open_beside
 from ocap.daemon.commands import Commands
-from ocap.daemon.place import info_path
+from ocap.daemon.place import info_path, socket_path
 from ocap.daemon.private import keep_private
 from ocap.daemon.server import open_control
+from ocap.daemon.silence import killed_in, stack_at_signal, stack_when_mute, take_last_step, way_out
 from ocap.daemon.tap import Tap
 from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
@@ -37,6 +38,7 @@ from ocap.legible import safe_text, to_json
 from ocap.log import event_line
 from ocap.log.writing import LogFile, parse_retention
 from ocap.protocol.errors import ConfigError, LaunchError, OcapError
+from ocap.ring.watchdog import SLOW_CRANK
 from ocap.services.cluster_file import ClusterFile, load_cluster_file, wake_system
 from ocap.store.owner import stranger
 
@@ -60,6 +62,7 @@ class Options:
         log_json: the message log; None: none is written.
         keep_size, keep_days: as `ocap run --log-keep-size` and `--log-keep-days`.
         wanted: what is to run beside the kernel.
+        slow_crank: as of `Kernel`.
     """
 
     database: str
@@ -70,11 +73,12 @@ class Options:
     keep_size: str | None = None
     keep_days: float | None = None
     wanted: Wanted = field(factory=Wanted)
+    slow_crank: float = SLOW_CRANK
 
 
 Report = Callable[[str, Any], None]
 """Is told how the start goes: `ready` with the socket, `metrics` with the address and `panel` with a link where there
-are, `launched` and `failed` with name and text, `done`."""
+are, `launched` and `failed` with name and text, `done`; and `killed` with what the run before was killed in."""
 
 
 def run_daemon(options: Options, report: Report) -> int:
@@ -91,9 +95,12 @@ def run_daemon(options: Options, report: Report) -> int:
     retention = parse_retention(options.keep_size, options.keep_days)
     with ExitStack() as stack:
         beside = stack.enter_context(open_beside(options.wanted))
-        kernel = file.open_kernel(Path(options.database), also=("log", "random", "timer"))  # takes the lock
+        kernel = file.open_kernel(  # takes the lock
+            Path(options.database), also=("log", "random", "timer"), slow_crank=options.slow_crank
+        )
         stack.callback(kernel.close)
-        _open_log(Path(options.log))
+        crashes = _open_log(Path(options.log))
+        stack.enter_context(stack_when_mute(crashes))
         daemon: _Daemon | None = None
         cause = "of a mistake"
         try:
@@ -102,7 +109,12 @@ def run_daemon(options: Options, report: Report) -> int:
                 sink = stack.enter_context(closing(LogFile(Path(options.log_json), retention)))
             trace = stack.enter_context(beside.tracing(kernel))
             logger.info("%s, process %d, on %s", STARTED, os.getpid(), options.database)
-            daemon = _Daemon(kernel, options, file, sink, trace, beside, report)
+            last = take_last_step(socket_path(Path(options.database)))
+            if last is not None:
+                text = f"the run before was killed {killed_in(last)}; {way_out(last, options.database)}"
+                logger.warning(text)
+                report("killed", text)
+            daemon = _Daemon(kernel, options, file, sink, trace, beside, report, crashes)
             cause = trio.run(daemon.run)
         except BaseException as error:
             only = _only(error)
@@ -134,11 +146,13 @@ class _Daemon:
         trace: Callable[[Event], None] | None,
         beside: Beside,
         report: Report,
+        crashes: IO[str],
     ) -> None:
         self._kernel = kernel
         self._options = options
         self._file = file
         self._report = report
+        self._crashes = crashes
         self._ended = trio.Event()
         self._cause = ""
         self.is_ready = False
@@ -197,7 +211,7 @@ class _Daemon:
                 self.stop(f"the signal {signal.Signals(number).name}")
 
     async def _watch_for_dump(self, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        with trio.open_signal_receiver(signal.SIGUSR1) as signals, stack_at_signal(self._crashes):
             task_status.started()
             async for _ in signals:
                 logger.info("SIGUSR1 asks for this:\n%s", self._kernel.dump())
@@ -232,23 +246,32 @@ class _Line(logging.Formatter):
         return "\n    ".join(map(safe_text, super().format(record).splitlines()))
 
 
-def _open_log(path: Path) -> None:
-    """Send what is logged, and whatever else this process says, to a file of its own."""
+def _open_log(path: Path) -> IO[str]:
+    """Send what is logged, and whatever else this process says, to a file of its own; gives what stacks go to."""
     if (reason := stranger(path)) is not None:
         raise ConfigError("--daemon-log", f"{path}: {reason}")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
         unfinished = _was_cut_short(path)
-        handler = RotatingFileHandler(path, maxBytes=LOG_SIZE, backupCount=3, encoding="utf-8")
         crashes = path.open("a")
+        handler = RotatingFileHandler(path, maxBytes=LOG_SIZE, backupCount=3, encoding="utf-8")
     except OSError as error:
         raise ConfigError("--daemon-log", f"{path}: {error.strerror}") from error
+
+    def rotate(source: str, target: str) -> None:
+        Path(source).replace(target)
+        fresh = os.open(source, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(fresh, crashes.fileno())
+        os.close(fresh)
+
+    handler.rotator = rotate
     handler.setFormatter(_Line("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = os.environ.get("OCAP_LOG_LEVEL", "INFO")
     logging.basicConfig(level=level, handlers=[handler], force=True)
     faulthandler.enable(crashes)  # which keeps the file open
     if unfinished:
         logger.warning("the run before left no word of its end: it was killed, or the machine failed")
+    return crashes
 
 
 def _was_cut_short(path: Path) -> bool:

@@ -29,6 +29,7 @@ from ocap.daemon.protocol import (
     read_request,
     reply_line,
 )
+from ocap.daemon.silence import SilenceFile
 from ocap.protocol.errors import OcapError
 
 logger = logging.getLogger("ocap.daemon")
@@ -62,7 +63,8 @@ async def open_control(commands: Commands, database: Path) -> AsyncIterator[Path
         await listener.bind(str(path))
     finally:
         os.umask(mask)
-    listener.listen(MAX_CONNECTIONS)
+    listener.listen(socket.SOMAXCONN)  # while the kernel is held up nobody accepts, and each who asks adds one
+    commands.watch(SilenceFile(path))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_serve, commands, listener, name="ocap control socket")

@@ -9,18 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import trio
 from attrs import asdict
 
-from ocap.daemon.client import Client
-from ocap.daemon.place import NotRunningError, info_path
+from ocap.daemon.client import LOOK, Client
+from ocap.daemon.place import NotRunningError, SocketError, info_path, socket_path
 from ocap.daemon.process import Options, note_end
 from ocap.daemon.protocol import RequestFailedError
+from ocap.daemon.silence import killed_in, long_step, silence, way_out
 from ocap.protocol.errors import OcapError
+from ocap.ring.watchdog import SlowStep
 from ocap.store.owner import stranger
 
 START_SECONDS = 60.0
@@ -71,7 +74,7 @@ def start(options: Options) -> Iterator[tuple[str, Any]]:
         stdin.write(json.dumps({"path": sys.path, "options": asdict(options)}).encode() + b"\n")
     deadline = time.monotonic() + START_SECONDS
     with child.stdout as out:
-        for kind, value in _reports(out, deadline):
+        for kind, value in _reports(out, deadline, Path(options.database), child.pid):
             if kind == "refused":
                 child.wait()
                 raise StartError(value)
@@ -81,13 +84,21 @@ def start(options: Options) -> Iterator[tuple[str, Any]]:
     raise StartError(f"the daemon ended while it started, with code {child.wait()}; {options.log} says why")
 
 
-def _reports(out: IO[bytes], deadline: float) -> Iterator[tuple[str, Any]]:
-    begun = b""
+def _reports(out: IO[bytes], deadline: float, database: Path, pid: int) -> Iterator[tuple[str, Any]]:
+    begun, is_told = b"", False
     while True:
-        ready, _, _ = select.select([out], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
+        left = deadline - time.monotonic()
+        ready, _, _ = select.select([out], [], [], max(0.0, min(left, LOOK)))
+        if not ready and left <= 0:
             yield "waiting", None
             return
+        if not ready:
+            with suppress(SocketError):  # the daemon will say so
+                path = socket_path(database)
+                if not is_told and (step := long_step(path, pid)) is not None:
+                    is_told = True
+                    yield "slow", silence(path, pid, LOOK, step)
+            continue
         data = os.read(out.fileno(), 65_536)
         if not data:
             return
@@ -97,8 +108,14 @@ def _reports(out: IO[bytes], deadline: float) -> Iterator[tuple[str, Any]]:
             yield kind, value
 
 
-async def stop(path: Path) -> Mapping[str, Any]:
+async def stop(path: Path, say: Callable[[str], None] = lambda _: None) -> Mapping[str, Any]:
     """Stop the daemon at a socket: ask it, then SIGTERM, then SIGKILL.
+
+    One whose kernel is held up hears of SIGTERM no more than of the request: that step is left out.
+
+    Args:
+        path: the socket.
+        say: is told of each step that takes long, in words.
 
     Returns:
         Its `pid`, and `by`: what it took.
@@ -112,14 +129,21 @@ async def stop(path: Path) -> Mapping[str, Any]:
         pid = client.pid
         process = os.pidfd_open(pid)  # so that no other process is meant, should this one end now
         try:
+            if (step := long_step(path, pid)) is not None:
+                say(f"{step}; it is given {STOP_SECONDS:g} s to end that, and is killed then")
             if await _asked(client) and await _has_ended(process, STOP_SECONDS):
                 return {"pid": pid, "by": "request"}
-            steps = [(signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, TERM_SECONDS)]
-            for number, seconds in steps:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                step = long_step(path, pid)
+                if step is not None and number == signal.SIGTERM:
+                    continue
+                say(f"process {pid} has not ended; it is sent {number.name}")
                 signal.pidfd_send_signal(process, number)
-                if await _has_ended(process, seconds):
+                if await _has_ended(process, TERM_SECONDS):
                     if number == signal.SIGKILL:
-                        _after_kill(path, info)
+                        _after_kill(path, info, step)
+                        if step is not None:
+                            say(way_out(step, info.get("database", "FILE")))
                     return {"pid": pid, "by": number.name}
         except ProcessLookupError:
             return {"pid": pid, "by": "request"}
@@ -155,9 +179,12 @@ def _info(path: Path) -> Mapping[str, Any]:
     return info
 
 
-def _after_kill(path: Path, info: Mapping[str, Any]) -> None:
-    """What a process that was killed could not do itself."""
+def _after_kill(path: Path, info: Mapping[str, Any], step: SlowStep | None) -> None:
+    """What a process that was killed could not do itself. In what, the next one will tell as well."""
+    text = ": it neither answered nor heeded SIGTERM"
+    if step is not None:
+        text = f" {killed_in(step)}; {way_out(step, info.get('database', 'FILE'))}"
     if log := info.get("log"):
-        note_end(Path(log), "killed by `ocap stop`: it neither answered nor heeded SIGTERM")
+        note_end(Path(log), f"killed by `ocap stop`{text}")
     path.unlink(missing_ok=True)
     info_path(path).unlink(missing_ok=True)

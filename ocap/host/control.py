@@ -398,12 +398,13 @@ class Control:
         await self._apply(lambda: self._core.end(self.find_vat(vat).id, "it was restarted"))
 
     async def suspend_vat(self, vat: str) -> None:
-        def change() -> None:
-            row = self.find_vat(vat)
-            self._core.end(row.id, "it was suspended")
-            self._core.lifecycle.suspend(row, "the host asked for it")
+        await self._apply(lambda: self.suspend(vat))
 
-        await self._apply(change)
+    def suspend(self, vat: str) -> None:
+        """A change between cranks: hold a vat's messages back."""
+        row = self.find_vat(vat)
+        self._core.end(row.id, "it was suspended")
+        self._core.lifecycle.suspend(row, "the host asked for it")
 
     async def resume_vat(self, vat: str) -> None:
         await self._apply(lambda: self._core.lifecycle.resume(self.find_vat(vat)))

@@ -484,6 +484,18 @@ class Kernel:
         self._check_running()
         await self._control.suspend_vat(vat)
 
+    def suspend_vat_nowait(self, vat: str) -> None:
+        """The same, of a kernel that is not entered: so that a vat does not get what it hung in.
+
+        Raises:
+            VatNotFoundError: there is none of that id.
+            KernelClosedError: the kernel runs already, or is over.
+        """
+        if self._nursery is not None or self._is_over:
+            raise KernelClosedError("this is for a kernel that is not entered; inside, `await kernel.suspend_vat(...)`")
+        self._core.between_cranks(lambda: self._control.suspend(vat))
+        self._release(self._core.commit())
+
     async def resume_vat(self, vat: str) -> None:
         """Let a suspended vat have what was held back; faults count anew.
 

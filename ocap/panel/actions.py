@@ -26,6 +26,9 @@ LOOK = 1.0
 MAX_FINDINGS = 100
 """Broken invariants that the page shows."""
 
+WITHOUT_KERNEL = frozenset({"verify"})
+"""What is done although the kernel does not answer."""
+
 Call = Callable[..., Awaitable[Any]]
 Fields = Mapping[str, str]
 Said = dict[str, Any]

@@ -25,7 +25,7 @@ from ocap.log import Entry, to_line
 from ocap.log.svg import to_svg
 from ocap.log.traffic import Traffic, traffic_of
 from ocap.panel.access import Doorkeeper, Wall, cookie_name
-from ocap.panel.actions import Actions, FormError, Said
+from ocap.panel.actions import WITHOUT_KERNEL, Actions, FormError, Said
 from ocap.panel.drawing import graph, plot
 from ocap.panel.feeds import Feed, Filter, Shown
 from ocap.panel.live import Live
@@ -162,6 +162,7 @@ class Panel:
             token=request.scope["state"]["session"].token,
             section=section,
             is_away=self._live.is_away,
+            held_up=self._live.held_up,
             database=self._about["database"],
             **context,
         )
@@ -405,6 +406,8 @@ class Panel:
 
     async def _told(self, command: str, **arguments: Any) -> Any:
         """What the daemon answers; None if it does not, or cannot."""
+        if self._live.held_up is not None:
+            return None
         try:
             async with await self._connect() as client:
                 return await client.call(command, **arguments)
@@ -442,8 +445,11 @@ class Panel:
             return JSONResponse({"error": "not JSON"}, 400)
         if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
             return JSONResponse({"error": "a form is a JSON object of texts"}, 400)
+        action = request.path_params["action"]
+        if self._live.held_up is not None and action not in WITHOUT_KERNEL:
+            return JSONResponse(_safe({"error": f"Not done, as it would have to wait: {self._live.held_up}"}), 503)
         try:
-            return JSONResponse(_safe(await self._actions.do(request.path_params["action"], fields)))
+            return JSONResponse(_safe(await self._actions.do(action, fields)))
         except RequestFailedError as error:
             return JSONResponse(_safe({"error": error.message}), 409)
         except FormError as error:

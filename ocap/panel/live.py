@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from ocap.daemon.client import Client
+from ocap.daemon.client import ANSWER_SECONDS, LOOK, Client
+from ocap.daemon.silence import silence
 from ocap.panel.feeds import AWAY, Feeds
 from ocap.panel.rates import Sample, sample_of
 from ocap.panel.reading import Reader
+from ocap.ring.watchdog import SlowStep
 
 POLL = 0.5
 """Seconds between two looks whether the store has changed."""
 
 SAMPLE = 1.0
 """Seconds between two samples of the counters."""
+
+SAY_AGAIN = 5.0
+"""Seconds after which pages say again for how long the daemon has not answered."""
 
 SAMPLES = 600
 """That are kept: ten minutes."""
@@ -32,7 +38,8 @@ class Live:
         log: its message log, if it writes one.
 
     Attributes:
-        is_away: the daemon does not answer.
+        is_away: nobody listens at the daemon's socket.
+        held_up: why the daemon does not answer, in words, if it has not for a while.
         samples: oldest first.
         about: what the daemon said of itself; None before it did.
         told: its latest counters.
@@ -45,6 +52,7 @@ class Live:
         self._changed = trio.Event()
         self.version = 0
         self.is_away = False
+        self.held_up: str | None = None
         self.about: dict[str, Any] | None = None
         self.told: dict[str, Any] | None = None
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
@@ -80,19 +88,24 @@ class Live:
         while True:
             try:
                 async with await Client.connect(self._path) as client:
+                    client.on_silence = partial(self._hear_nothing, client)
                     self.about = await client.call("status")
                     self.traffic.set_log(self.about.get("log_json"))
                     while True:
                         self.told = found = await client.call("stats")
-                        self._set_away(is_away=False)
+                        self._set_state(is_away=False)
                         self.samples.append(sample_of(trio.current_time(), found))
                         await trio.sleep(SAMPLE)
             except (*AWAY, OSError):
-                self._set_away(is_away=True)
+                self._set_state(is_away=True)
                 await trio.sleep(SAMPLE)
 
-    def _set_away(self, *, is_away: bool) -> None:
-        if self.is_away != is_away:
-            self.is_away = is_away
+    def _hear_nothing(self, client: Client, _command: str, seconds: float, step: SlowStep | None) -> None:
+        if (step is not None or seconds >= ANSWER_SECONDS) and (self.held_up is None or seconds % SAY_AGAIN < LOOK):
+            self._set_state(is_away=False, held_up=silence(client.path, client.pid, seconds, step))
+
+    def _set_state(self, *, is_away: bool, held_up: str | None = None) -> None:
+        if (is_away, held_up) != (self.is_away, self.held_up):
+            self.is_away, self.held_up = is_away, held_up
             self.version += 1
             self._tell()

@@ -12,6 +12,7 @@ from attrs import field, frozen
 from ocap.config import ClusterConfig, check_config, load_services, load_toml
 from ocap.host.kernel import Kernel
 from ocap.protocol.errors import ConfigError, OcapError
+from ocap.ring.watchdog import SLOW_CRANK
 from ocap.services.standard import STANDARD, names_in, standard_services
 
 
@@ -29,18 +30,19 @@ class ClusterFile:
     configs: Mapping[str, ClusterConfig] = field(factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(factory=dict)
 
-    def open_kernel(self, db: Path | None, *, also: Collection[str] = ()) -> Kernel:
+    def open_kernel(self, db: Path | None, *, also: Collection[str] = (), slow_crank: float = SLOW_CRANK) -> Kernel:
         """A kernel that is not entered yet, with the services that the file and what the database holds ask for.
 
         Args:
             db: the database; None keeps everything in memory.
             also: standard services for what may be launched later.
+            slow_crank: as of `Kernel`.
 
         Raises:
             ConfigError: the file does not say what is needed for one of them.
             StoreError: the database cannot be used.
         """
-        kernel = Kernel(db)
+        kernel = Kernel(db, slow_crank=slow_crank)
         try:
             known = kernel.get_subclusters()
             asked = names_in([*self.configs.values(), *(it.config for it in known)])

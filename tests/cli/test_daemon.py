@@ -15,6 +15,7 @@ import trio
 from ocap.daemon import starting
 from ocap.daemon.client import find_socket
 from ocap.daemon.place import info_path, socket_path
+from ocap.daemon.silence import silence_path
 from tests.commands import ocap, start_ocap
 from tests.daemon.serving import toml
 
@@ -134,7 +135,9 @@ async def test_daemon_that_hangs_is_killed_in_bounded_steps(daemon: Path, monkey
     monkeypatch.setattr(starting, "TERM_SECONDS", 0.5)
     pid = pid_of(daemon)
     sender = start_ocap("send", "a", "spin")
-    await trio.sleep(1.5)  # the command takes a while to start
+    with trio.fail_after(30):
+        while not silence_path(socket_path(daemon / "k.db")).exists():  # noqa: ASYNC110 - another process makes it
+            await trio.sleep(0.05)
     began = time.monotonic()
     done = await starting.stop(find_socket(daemon / "k.db"))
     assert {"pid": pid, "by": "SIGKILL"} == done

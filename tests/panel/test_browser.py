@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,45 @@ def test_update_says_what_it_will_do(browser: Browser) -> None:
     browser.until_shown("z: added", "#notice.done")
     assert "Updated" in browser.text("#notice")
     assert {"a", "z"} == {vat["name"] for vat in listed()["third"]["vats"]}
+
+
+HOLDING = """
+import time
+from pathlib import Path
+from vats import Exo
+
+class Root(Exo):
+    async def bootstrap(self, vats, services):
+        return "ok"
+
+    async def hold(self, path):
+        while not Path(path).exists():
+            time.sleep(0.01)
+        return "let go"
+
+def build_root_object(vat_powers, parameters, baggage):
+    return Root()
+"""
+
+
+def test_action_and_banner_say_what_they_wait_for(browser: Browser) -> None:
+    (browser.folder / "holding.py").write_text(HOLDING)
+    text = toml("holding").replace("vat.py", "holding.py").replace('.py"', '.py"\nimports = ["*"]')
+    (browser.folder / "holding.toml").write_text(text)
+    ocap("launch", browser.folder / "holding.toml")
+    vat = listed()["holding"]["vats"][0]["id"]
+    browser.go("/send")
+    browser.fill("target", vat)
+    browser.fill("method", "hold")
+    browser.fill("args", json.dumps([str(browser.folder / "gate")]))
+    browser.follow("Send")
+    try:
+        browser.until_shown(f"the kernel has been in vat {vat} a, method hold, for ", ".banner")
+        browser.until(lambda: re.match(r"Under way… \d+ s\. Process \d+ does not answer: ", browser.text(".said.busy")))
+    finally:
+        (browser.folder / "gate").touch()
+    browser.until_shown("let go", ".said.done")
+    browser.until(lambda: not browser.text(".banner"))
 
 
 def test_restart_reload_and_terminate_say_first_what_they_do(browser: Browser) -> None:

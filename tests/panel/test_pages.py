@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import fromstring
 
 import pytest
 import trio
 
+from ocap.daemon.commands import Commands
+from ocap.daemon.silence import SilenceFile
 from ocap.panel.app import _cycles
 from ocap.panel.drawing import graph, plot
 from ocap.panel.reading import Edge
 from ocap.protocol.refs import sort_key
+from ocap.ring.watchdog import SlowStep
 from tests.commands import ENVIRONMENT, ocap
 from tests.daemon.serving import toml, until
 from tests.panel.visiting import Visit, visiting
@@ -149,6 +155,39 @@ async def test_config_in_the_editor_changes_nothing_when_it_is_sent_back(db: Pat
         plain = shown.replace("&#34;", '"').replace("&#39;", "'")
         found = await visit.do("preview", subcluster="s1", text=plain)
         assert ["Nothing changes."] == found["detail"]
+
+
+async def test_every_page_says_that_the_kernel_is_held_up_and_by_what(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with visiting(db) as visit:
+        stats, goes_on = Commands.stats, trio.Event()
+
+        async def held_up(self: Commands) -> Any:
+            await goes_on.wait()
+            return await stats(self)
+
+        tell = SilenceFile(visit.served.path)
+        with monkeypatch.context() as patch:
+            patch.setattr(Commands, "stats", held_up)
+            tell(SlowStep(7, "v1", "a", "method <b>", "vat.py:3", time.time() - 45, 45.0))
+            said = f"Process {os.getpid()} does not answer: the kernel has been in vat v1 a, method &lt;b&gt;, for "
+            with trio.fail_after(10):
+                while said not in await text(visit, "/"):  # noqa: ASYNC110 - a page is no event
+                    await trio.sleep(0.1)
+            for path in ("/vats", "/vats/v1", "/subclusters/s1", "/traffic", "/vats/v1/suspend", "/store"):
+                page = await text(visit, path)
+                assert said in page
+                assert "Wait, or end it with `ocap stop`. What is shown is what the store has." in page
+            found = await visit.do("suspend", what="v2")
+            assert found["error"].startswith("Not done, as it would have to wait: process ")
+            assert {"message": "All invariants hold."} == await visit.do("verify")
+            tell(None)
+            goes_on.set()
+            with trio.fail_after(10):
+                while 'class="banner"' in await text(visit, "/"):  # noqa: ASYNC110 - as above
+                    await trio.sleep(0.1)
+        assert {"message"} == (await visit.do("suspend", what="v2")).keys()
 
 
 async def test_stream_tells_of_changes_and_of_traffic(db: Path) -> None:

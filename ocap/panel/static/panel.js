@@ -89,7 +89,11 @@ async function submit(event) {
 
 async function ask(form, path) {
   const began = Date.now();
-  const wait = () => say(form, "busy", `Under way… ${Date.now() - began < 2000 ? "" : `${Math.round((Date.now() - began) / 1000)} s`}`);
+  const wait = () => {
+    const seconds = Date.now() - began < 2000 ? "" : ` ${Math.round((Date.now() - began) / 1000)} s`;
+    const banner = document.querySelector("#away .banner");  // what it waits for, where that is known
+    say(form, "busy", `Under way…${seconds}${banner ? `. ${banner.textContent}` : ""}`);
+  };
   if (form.querySelector(".said")) wait();
   const ticks = form.querySelector(".said") ? setInterval(wait, 1000) : 0;
   let found;
