@@ -187,7 +187,7 @@ async def test_every_page_says_that_the_kernel_is_held_up_and_by_what(
             with trio.fail_after(10):
                 while 'class="banner"' in await text(visit, "/"):  # noqa: ASYNC110 - as above
                     await trio.sleep(0.1)
-        assert {"message"} == (await visit.do("suspend", what="v2")).keys()
+        assert "error" not in await visit.do("suspend", what="v2")
 
 
 async def test_stream_tells_of_changes_and_of_traffic(db: Path) -> None:
