@@ -28,7 +28,7 @@ def listen(port: int, what: str) -> socket.socket:
         listener.listen()
     except (OSError, OverflowError) as error:
         listener.close()
-        reason = getattr(error, "strerror", None) or "is none: ports are 0 to 65535"
+        reason = getattr(error, "strerror", None) or "no such port: they go from 0 to 65535"
         raise PortError(f"{what}: port {port}: {reason.lower()}") from error
     return listener
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import subprocess
 from pathlib import Path
 from typing import Literal
 
@@ -79,3 +80,15 @@ def test_json_of_every_command_is_json(folder: Path, capsys: pytest.CaptureFixtu
         said[name] = captured.out
     assert {"c": "ok"} == json.loads(ocap("run", c, "--json").stdout)
     assert COMMANDS.keys() == said.keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [(["st"], "start stop status"), (["start", "--pa"], "--panel --panel-port")]
+)
+def test_bash_completes(words: list[str], expected: str, tmp_path: Path) -> None:
+    script = tmp_path / "completion.bash"
+    script.write_text(app.generate_completion(shell="bash"))
+    line = " ".join(words)
+    code = f"source {script}; COMP_WORDS=(ocap {line}); COMP_CWORD={len(words)}; _ocap; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert expected.split() == done.stdout.split()

@@ -257,7 +257,7 @@ async def test_port_is_the_loopbacks_only(served: tuple[Kernel, int]) -> None:
 
 async def test_port_that_is_taken_is_named(served: tuple[Kernel, int]) -> None:
     kernel, port = served
-    for bad, reason in ((port, "address already in use"), (70_000, "is none: ports are"), (-1, "is none")):
+    for bad, reason in ((port, "address already in use"), (70_000, "no such port: they go"), (-1, "no such port")):
         with pytest.raises(PortError, match=f"^metrics: port {bad}: {reason}"):
             await metrics.serve(kernel, bad)
 
@@ -320,7 +320,7 @@ def test_run_serves_metrics(tmp_path: Path) -> None:
 def test_run_on_a_port_that_cannot_be_had() -> None:
     done = ocap("run", REPOSITORY / "examples/hello/hello.toml", "--metrics", "70000")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "ocap: metrics: port 70000: is none: ports are 0 to 65535\n"
+    assert done.stderr == "ocap: metrics: port 70000: no such port: they go from 0 to 65535\n"
 
 
 @pytest.mark.parametrize("missing", ["prometheus_client", "hypercorn"])
