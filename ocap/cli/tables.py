@@ -84,7 +84,7 @@ def _vat(vat: dict[str, Any]) -> list[Text]:
     return [_cell(vat["id"]), _cell(vat["name"]), state, *cells]
 
 
-def _short(text: str, limit: int = 80) -> str:
+def _short(text: str, limit: int = 40) -> str:
     """`ocap show` has the whole."""
     return text if len(text) <= limit else f"{text[:limit]}…"
 
