@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 
 from ocap.cli import control
 from ocap.cli.asking import NegativeAnswerError
-from ocap.cli.inspect import collect, explain
+from ocap.cli.inspect import collect, explain, list_promises
 from ocap.cli.log import FOLLOWED, draw, explain_crank, show_log
 from ocap.cli.repl import prompt_in
 from ocap.cli.run import run_clusters
@@ -255,6 +255,24 @@ def why(
         Print one line of JSON, {"kref": ..., "holders": [...]}.
     """
     return explain(file, kref, as_json=json)
+
+
+@app.command
+def promises(
+    file: Annotated[Path, Parameter(name="FILE")],
+    *,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Say what waits for what, and since when: the promises that are not settled, oldest first.
+
+    Parameters
+    ----------
+    file
+        The database file, in use or not.
+    json
+        Print one line of JSON, {"promises": [...]}.
+    """
+    return list_promises(file, as_json=json)
 
 
 @app.command

@@ -1,4 +1,4 @@
-"""`ocap why`, `ocap gc`, and `ocap suspend` of a database that no kernel has open."""
+"""`ocap why`, `ocap promises`, `ocap gc`, and `ocap suspend` of a database that no kernel has open."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 import trio
 
+from ocap.cli import tables
 from ocap.cli.progress import Told, progress
 from ocap.daemon.commands import Commands
 from ocap.daemon.tap import Tap
 from ocap.host.kernel import Kernel
 from ocap.legible import safe_text
 from ocap.protocol.errors import OcapError, StoreError
+from ocap.waiting import waiting
 from ocap.why import why
 
 
@@ -94,3 +96,18 @@ async def _watch(kernel: Kernel, told: Told) -> None:
 def _must_exist(path: Path) -> None:
     if not path.is_file():
         raise StoreError(f"{path}: no such file")
+
+
+def list_promises(path: Path, *, as_json: bool) -> int:
+    """Print the promises that are not settled.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    _must_exist(path)
+    found = waiting(path)
+    if as_json:
+        print(json.dumps({"promises": [it.to_json() for it in found]}))
+    else:
+        tables.promises(found)
+    return 0

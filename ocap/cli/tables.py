@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ocap.legible import as_text, safe_text, span
+from ocap.store.marks import Age
+from ocap.waiting import Waiting
 
 _STATES = {"live": "green", "new": "cyan", "suspended": "yellow", "terminated": "red"}
 
@@ -175,3 +177,16 @@ def dead_letters(found: list[dict[str, Any]]) -> None:
         _print(table)
     else:
         print("no dead letters")
+
+
+def promises(found: list[Waiting]) -> None:
+    """Promises that are not settled."""
+    table = _table("PROMISE", "AGE", "DECIDED BY", "HEARD BY", "MESSAGES", "ANSWERS")
+    for it in found:
+        heard, decider = " ".join(it.heard_by) or "-", it.decider or "-"
+        values = [it.promise, str(Age(it.seconds, it.is_known)), decider, heard, it.messages, it.answer_to or "-"]
+        table.add_row(*map(_cell, values))
+    if found:
+        _print(table)
+    else:
+        print("every promise is settled")
