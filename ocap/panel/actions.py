@@ -165,7 +165,7 @@ class Actions:
             raise failure
         if found is None:
             assert vat is not None
-            return _held_back(vat)
+            return _held_back(self._reader.suspended_receiver(target) or vat)
         return {"message": "It answered:", "detail": [as_text(found["answer"])], "answer": found["answer"]}
 
     async def _revoke(self, client: Client, fields: Fields) -> Said:

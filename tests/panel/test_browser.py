@@ -284,6 +284,47 @@ def test_light_and_dark_can_be_read(browser: Browser, scheme: str) -> None:
         assert [] == found["poor"]
 
 
+WIDTHS = """
+const wide = document.documentElement.clientWidth;
+const loose = [...document.querySelectorAll('main *')].filter((it) => !it.closest('.wide, .picture, .lines, pre') && it.getBoundingClientRect().right > wide + 1);
+return {fits: document.documentElement.scrollWidth <= wide, window: innerWidth, menu: document.querySelector('nav').offsetHeight, loose: loose.map((it) => it.outerHTML.slice(0, 80))};
+"""
+
+
+@pytest.mark.parametrize("width", [420, 768])
+def test_no_page_is_wider_than_its_window_and_the_menu_stays_small(browser: Browser, width: int) -> None:
+    vat = listed()["first"]["vats"][0]["id"]
+    root = json.loads(ocap("show", vat, "--json").stdout)["root"]
+    paths = ["/", "/subclusters", "/subclusters/launch", "/vats", f"/vats/{vat}", f"/vats/{vat}/terminate", "/objects", f"/objects/{root}", "/promises", "/send", "/traffic", "/dead-letters", "/store", "/store/vatstore", "/store/clist", "/nowhere"]  # fmt: skip
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        for path in paths:
+            browser.go(path)
+            browser.until(lambda: browser.driver.execute_script("return document.readyState === 'complete'"))
+            found = browser.driver.execute_script(WIDTHS)
+            assert (True, width, []) == (found["fits"], found["window"], found["loose"]), path
+            assert found["menu"] <= (90 if width == 768 else 130), path
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_dead_letter_that_faults_again_is_said_to_be_another(browser: Browser) -> None:
+    ocap("launch", write(browser, "seventh"))
+    vat = listed()["seventh"]["vats"][0]["id"]
+    ocap("send", vat, "flood")
+    browser.go("/dead-letters")
+    browser.follow("Retry")
+    browser.until_shown(f"faulted {vat} a again, and is dead letter", ".said.error")
+    browser.until_shown("2", "#letters td.num")
+    browser.follow("Drop")
+    browser.until(lambda: "for good?" in browser.text("#letters"))
+    browser.find("#letters .danger").click()
+    browser.until_shown("Dropped", ".said.done")
+    browser.until_shown("None.", "#letters")
+    ocap("terminate", "seventh", "--yes")
+
+
 CONTRAST = """
 const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
 const parse = (text) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };

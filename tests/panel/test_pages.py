@@ -7,22 +7,26 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import fromstring
 
 import pytest
 import trio
+from attrs import evolve
 
+from ocap import ClusterConfig, Kernel, VatConfig
 from ocap.daemon.commands import Commands
 from ocap.daemon.silence import SilenceFile
-from ocap.panel.app import _cycles
+from ocap.panel.app import _cycles, linked
 from ocap.panel.drawing import graph, plot
-from ocap.panel.reading import Edge
+from ocap.panel.reading import Edge, Reader
 from ocap.protocol.refs import sort_key
 from ocap.ring.watchdog import SlowStep
+from ocap.stored import _LETTERS, Kind, Saying, saying
 from tests.commands import ENVIRONMENT, ocap
-from tests.daemon.serving import toml, until
+from tests.daemon.serving import VAT, toml, until
 from tests.panel.visiting import Visit, visiting
 
 
@@ -247,3 +251,108 @@ def test_panel_needs_a_daemon_and_a_port(db: Path) -> None:
         done.returncode,
         done.stderr,
     )
+
+
+async def test_message_to_a_suspended_vat_is_said_to_be_held_back(db: Path) -> None:
+    async with visiting(db) as visit:
+        await visit.do("suspend", what="v2")
+        for name, waiting in (("b", "1 message waits for it"), ("v2", "2 messages wait for it")):
+            found = await visit.do("send", target=name, method="echo", args="[]")
+            assert f"v2 b is suspended: {waiting}. The message is sent" in found["message"]
+        for path in ("/", "/vats/v2"):
+            assert "2 messages wait for it, the oldest for " in await text(visit, path)
+        await visit.do("resume", what="v2")
+        assert "Nothing." in await text(visit, "/vats/v2")
+
+
+async def test_unknown_address_has_the_menu_too(db: Path) -> None:
+    async with visiting(db) as visit:
+        for path in ("/nowhere", "/vats/host", "/vats/v2/explode", "/a/b/c/d"):
+            answer = await visit.client.get(path)
+            assert (404, True) == (answer.status_code, '<a href="/vats"' in answer.text), path
+
+
+async def test_objects_say_what_they_are(db: Path) -> None:
+    """The exporter's rows name the class of a durable object; what a vat stored an import as stands with the import."""
+    async with visiting(db) as visit:
+        found = await visit.do("send", target="b", method="note", args='["a text"]')
+        note = found["answer"]
+        with visit.reader() as reader:
+            assert "Note" == reader.object(note)["is"]
+            assert {"root of a", "root of b", "Note"} <= {row["is"] for row in reader.objects()}
+        for path in ("/objects", f"/objects/{note}"):
+            assert "Note" in await text(visit, path)
+
+
+async def test_rows_of_vatstores_are_decoded_and_filtered_by_vat(db: Path) -> None:
+    async with visiting(db) as visit:
+        await visit.do("send", target="b", method="note", args='["a text"]')
+        await visit.served.kernel.idle()
+        page = await text(visit, "/store/vatstore?vat=v2")
+        for shown in (
+            "durable class 10",
+            "fields of o+d10/1 (Note)",
+            "{&#34;text&#34;: &#34;a text&#34;}",
+            "[&#34;a text&#34;]",
+        ):
+            assert shown in page
+        assert "v1" not in re.findall(r'data-label="vat">(v\d+)', page)
+        assert {"v1", "v2"} <= set(re.findall(r'data-label="vat">(v\d+)', await text(visit, "/store/vatstore")))
+        with visit.reader() as reader:
+            rows = reader.table("vatstore", 0)[1]
+        assert rows
+        assert [] == [row for row in rows if not row[2]]  # there is no row that the panel has no words for
+
+
+def test_every_sort_of_row_has_words() -> None:
+    kinds = {10: Kind("Note"), 11: Kind("Purse", ("full", "spent"))}
+    cases = {
+        (b"cd10", b"1001"): ("numbers set aside for instances of Note", "below 1001"),
+        (b"k11", b"Purse\nfull\nspent"): ("durable class 11", "Purse, with the facets full, spent"),
+        (b"so+d10/1", b"o-4\n\xa1ato\xd9\xca\x00\x82\x00fobject"): None,
+        (b"m0 \x17clerk\x00", b"\n\x05"): ('baggage ["clerk"]', "5"),
+        (b"q3 \x1co-4\x00", b"\n\x05"): ('store 3 ["o-4"]', "5"),
+        (b"n2", b"7"): ("size of store 2", "7"),
+        (b"g2", b"9"): ("where the entries of store 2 are since it was cleared", "m9"),
+        (b"ro-4", b"2 Clerk"): ("rows that refer to o-4 (Clerk)", "2"),
+        (b"xo+d11/3:1", b"s"): ("export o+d11/3:1 (Purse, facet spent)", "the kernel only recognises it"),
+        (b"uo+d10/1", b""): ("o+d10/1 (Note) is held by the heap alone", ""),
+        (b"wo-4 3", b""): ("weak store 3 has o-4 as a key", ""),
+        (b"yo-4", b""): ("import o-4 is dropped, but recognised", ""),
+        (b"z2", b"m"): ("entries under m2 are to be swept", ""),
+        (b"hp+1 2", b"\n\x05"): ("watch 2 of promise p+1", "5"),
+        (b"v3 n2", b"7"): ("of incarnation 3: size of store 2", "7"),
+    }
+    assert _LETTERS.keys() == {key[:1] for key, _ in cases}
+    for (key, value), expected in cases.items():
+        found = saying(key, value, kinds)
+        assert found.what
+        if expected is not None:
+            assert expected == (found.what, found.value)
+
+
+@pytest.mark.parametrize("key", [b"", b"?", b"n", b"m0 \xff", b"so+d10/1", b"xo+1", b"c\xff", b"v9 ?", b"k", b"r\xff"])
+def test_row_that_liveslots_did_not_write_stays_bytes(key: bytes) -> None:
+    assert Saying("", "\\xffraw") == saying(key, b"\xffraw", {})
+
+
+async def test_who_uses_a_service_is_known(db: Path) -> None:
+    db.with_name("vat.py").write_text(VAT)
+    config = ClusterConfig("a", {"a": VatConfig(str(db.with_name("vat.py")))})
+    async with Kernel(db, system={"bell": config}) as kernel:
+        used = await kernel.launch_subcluster(evolve(config, services=("bell",), name="user"))
+        await kernel.launch_subcluster(evolve(config, name="other"))
+        with closing(Reader(db)) as reader:
+            (bell,) = (vat["id"] for vat in reader.vats() if vat["subcluster_name"] == "bell")
+            (service,) = reader.services_of(bell)
+            assert ("bell", [used.id]) == (service["name"], [it["id"] for it in service["users"]])
+            assert [] == reader.services_of(next(iter(used.vats.values())).id)
+            assert "root of a, service bell" == reader.object(kernel.root(bell).kref)["is"]
+
+
+def test_names_in_text_lead_to_their_pages_and_nothing_else_gets_in() -> None:
+    found = linked('v2 <b>"kp7"</b> s3 ko9=o-1 v0 kp7x \u202e')
+    assert (
+        '<a href="/vats/v2">v2</a> &lt;b&gt;&#34;<a href="/promises/kp7">kp7</a>&#34;&lt;/b&gt; '
+        '<a href="/subclusters/s3">s3</a> <a href="/objects/ko9">ko9</a>=o-1 v0 kp7x \\u202e'
+    ) == found

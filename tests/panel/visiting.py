@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from attrs import define
 
 from ocap.log.writing import LogFile
 from ocap.panel.access import cookie_name
+from ocap.panel.reading import Reader
 from ocap.panel.serving import serve_panel
 from tests.daemon.serving import Served, serving, toml, until
 
@@ -76,6 +77,12 @@ class Visit:
                     while more := await stream.receive_some():
                         found += more
         return found
+
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """What the pages read, of this moment."""
+        with closing(Reader(Path(self.served.folder) / "k.db")) as reader, reader.snapshot():
+            yield reader
 
     def cookie(self) -> str:
         return "; ".join(f"{name}={value}" for name, value in self.client.cookies.items())

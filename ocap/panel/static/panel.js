@@ -14,10 +14,12 @@ function post(path, body, options = {}) {
 
 // ---- forms ----------------------------------------------------------------------------------------
 
+function placeOf(form) {
+  return form.querySelector(".said") || document.querySelector("main .said:not(#notice)") || document.getElementById("notice");
+}
+
 function say(form, kind, message, detail = []) {
-  const place = form.querySelector(".said") || document.querySelector("main .said:not(#notice)");
-  if (!place) return;
-  tell(place, kind, message, detail);
+  tell(placeOf(form), kind, message, detail);
 }
 
 function tell(place, kind, message, detail = []) {
@@ -106,6 +108,12 @@ async function ask(form, path) {
   if (found.error !== undefined) say(form, "error", found.error);
   else if (found.to && form.dataset.stay === undefined) leave(found);
   else say(form, found.kind || "done", found.message, found.detail);
+  if (form.closest("[data-live]")) {  // what it was about is another now: the focus goes to what is said of it
+    const place = placeOf(form);
+    place.tabIndex = -1;
+    place.focus();
+    refresh();
+  }
   const known = document.getElementById("methods");
   if (found.methods && known) known.replaceChildren(...found.methods.map((name) => new Option(name, name)));
 }
