@@ -464,7 +464,8 @@ class Control:
         return DeadLetter(row.number, row.crank, row.vat, target, row.method, tuple(args), kwargs, row.reason)
 
     def _find_dead_letter(self, number: int) -> DeadLetterRow:
-        row = self._core.state.dead_letters.get(number)
+        is_given = 0 < number < self._core.state.counter("dead_letter")  # SQLite takes no number of any size
+        row = self._core.state.dead_letters.get(number) if is_given else None
         if row is None:
             raise DeadLetterNotFoundError(f"there is no dead letter {number}")
         return row

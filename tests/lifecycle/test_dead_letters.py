@@ -162,7 +162,7 @@ async def test_one_that_is_not_there(path: Path, source: Path) -> None:
         await kernel.launch_subcluster(counters(source))
         await fault(kernel)
         await kernel.drop_dead_letter(1)
-        for number in (0, 1, 2, -1):
+        for number in (0, 1, 2, -1, 2**70):
             with pytest.raises(DeadLetterNotFoundError, match=f"there is no dead letter {number}"):
                 await kernel.retry_dead_letter(number)
             with pytest.raises(DeadLetterNotFoundError):
