@@ -95,7 +95,7 @@ class Failures:
         self._cranks.undo()
         row = self._state.vats[crank.vat]
         self._cranks.panic = f"vat {row.name} ({row.id}): {reason}"
-        self._state.emit(Event(0, crank.cause, "panic", row.id, vat_side=crank.delivery, text=reason))
+        self._state.emit(Event(0, 0, "note", None, text=f"the kernel stops: vat {row.name} ({row.id}): {reason}"))
         self._cranks.end()
 
     def _refuse_upgrade(self, item: UpgradeVat, reason: str) -> None:

@@ -299,7 +299,8 @@ def from_json_line(line: str | bytes) -> Entry:
         wrong = _wrong_field(fields, operation)
         if wrong is not None:
             raise BadEntryError(f"{name}: {wrong}")
-    if (entry.kind in ("deliver", "syscall", "fault")) > (None not in (entry.kernel, entry.vatside)):
+    # A fault of an early version has its delivery in vrefs alone.
+    if (entry.kind in ("deliver", "syscall")) > (None not in (entry.kernel, entry.vatside)):
         raise BadEntryError(f"a {entry.kind} without both kernel and vatside")
     return entry
 

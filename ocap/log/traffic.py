@@ -129,7 +129,8 @@ class _Origins:
             case "deliver" if ours is not None and vat is not None:
                 yield from self._delivery(entry, ours, vat)
             case "fault" if vat is not None:
-                yield from self._delivery(entry, entry.kernel or {}, vat)
+                if ours is not None:
+                    yield from self._delivery(entry, ours, vat)
                 yield _note(entry, f"fault: {entry.text}")
             case "suspend" | "resume" | "terminate" if vat is not None:
                 yield _note(entry, f"{_WORDS[entry.kind]}: {entry.text}")

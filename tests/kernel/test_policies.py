@@ -160,7 +160,8 @@ class TestCritical:
         assert world.core.panic is not None
         assert "vat b (v2): " in world.core.panic
         assert before == world.rows(without=["counters"])
-        assert ["panic"] == [e.kind for e in world.effects if isinstance(e, Event)][-1:]
+        last = [e for e in world.effects if isinstance(e, Event)][-1]
+        assert ("note", f"the kernel stops: {world.core.panic}") == (last.kind, last.text)
 
     @pytest.mark.parametrize("death", CRITICAL_DEATHS)
     def test_what_killed_it_is_tried_again_at_the_next_start(self, death: str) -> None:
