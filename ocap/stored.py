@@ -17,7 +17,7 @@ from ocap.protocol.errors import OcapError
 from vats.keys import decode_key
 from vats.kinds import FIRST_CLASS_KIND, MAP, SET, WEAK_MAP, WEAK_SET
 
-BAGGAGE = 0
+_BAGGAGE = 0
 """The number of the store that every vat has."""
 
 _STORES = {MAP: "map", SET: "set", WEAK_MAP: "weak map", WEAK_SET: "weak set"}
@@ -135,7 +135,7 @@ def _data(row: bytes) -> str:
 
 
 def _store(number: bytes) -> str:
-    return "baggage" if int(number) == BAGGAGE else f"store {int(number)}"
+    return "baggage" if int(number) == _BAGGAGE else f"store {int(number)}"
 
 
 def _counter(key: bytes, value: bytes, kinds: Kinds) -> Saying:
