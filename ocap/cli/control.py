@@ -105,6 +105,8 @@ def start(
     json
         Print one line of JSON, {"launched": {NAME: RESULT}, "failed": {NAME: REASON}, "metrics": URL, "panel": LINK}.
     """
+    if db.is_dir():  # which may have no name to put the log's beside
+        raise ConfigError("--db", f"{db}: is a folder; name a file")
     if not slow_crank >= 0:
         raise ConfigError("--slow-crank", f"{slow_crank}: must be a number of seconds, or 0 for never")
     if log_json is None and parse_retention(log_keep_size, log_keep_days) != Retention():
@@ -150,8 +152,11 @@ class _Told:
                 self._beside[kind] = address
                 if not self._as_json:
                     print(f"ocap: {_WHAT[kind]} at {address}", file=sys.stderr, flush=True)
-            case (("slow" | "killed"), str(text)):
+            case (("slow" | "killed" | "blind"), str(text)):
                 say(text)
+            case "done", {"pid": int(pid), "subclusters": int(subclusters), "vats": int(vats)}:
+                if self.failed or not (self._launched or self._as_json):
+                    say(f"the daemon runs, process {pid}; subclusters: {subclusters}, vats: {vats}")
             case "waiting", _:
                 print("ocap: launches go on; `ocap list` tells how far they are", file=sys.stderr)
         if kind in ("done", "waiting") and self._as_json:

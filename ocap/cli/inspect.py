@@ -10,11 +10,13 @@ import trio
 
 from ocap.cli import tables
 from ocap.cli.progress import Told, progress
+from ocap.daemon.client import naming_the_daemon
 from ocap.daemon.commands import Commands
 from ocap.daemon.tap import Tap
 from ocap.host.kernel import Kernel
 from ocap.legible import safe_text
-from ocap.protocol.errors import OcapError, StoreError
+from ocap.protocol.errors import OcapError
+from ocap.store.sqlite import check_is_there
 from ocap.waiting import waiting
 from ocap.why import why
 
@@ -30,7 +32,7 @@ def explain(path: Path, kref: str, *, as_json: bool) -> int:
         StoreError: the database cannot be read.
         NoSuchReferenceError: there is no such kref.
     """
-    _must_exist(path)
+    check_is_there(path)
     try:
         holders = why(path, kref)
     except LookupError as error:
@@ -53,7 +55,8 @@ def suspend_at_rest(path: Path, what: str) -> Any:
         StoreError: the database cannot be used.
         OcapError: there is no such vat or subcluster.
     """
-    kernel = Kernel(path)
+    with naming_the_daemon(path):
+        kernel = Kernel(path)
     try:
         return Commands(kernel, Tap(kernel), {}).suspend_nowait(what)
     finally:
@@ -62,8 +65,8 @@ def suspend_at_rest(path: Path, what: str) -> Any:
 
 def collect(path: Path, *, cycles: bool, as_json: bool) -> int:
     """Collect garbage in a database that no kernel has open, and print what went."""
-    _must_exist(path)
-    with progress("gc") as told:
+    check_is_there(path)
+    with naming_the_daemon(path), progress("gc") as told:
         before, after = trio.run(_collect, path, cycles, told)
     if as_json:
         print(json.dumps({"before": before, "after": after}))
@@ -93,18 +96,13 @@ async def _watch(kernel: Kernel, told: Told) -> None:
         await trio.sleep(0.2)
 
 
-def _must_exist(path: Path) -> None:
-    if not path.is_file():
-        raise StoreError(f"{path}: no such file")
-
-
 def list_promises(path: Path, *, as_json: bool) -> int:
     """Print the promises that are not settled.
 
     Raises:
         StoreError: the database cannot be read.
     """
-    _must_exist(path)
+    check_is_there(path)
     found = waiting(path)
     if as_json:
         print(json.dumps({"promises": [it.to_json() for it in found]}))

@@ -24,6 +24,7 @@ import trio
 
 from ocap.cli.run import Run, dump_on_signal
 from ocap.config import ClusterConfig
+from ocap.daemon.client import naming_the_daemon
 from ocap.extras import extra
 from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
@@ -47,7 +48,8 @@ def prompt_in(db: Path | None, file: ClusterFile, *, as_json: bool) -> int:
     """
     # Before anything is opened: its extra may not be installed.
     read, printed = _terminal() if sys.stdin.isatty() else (_read_line, _as_it_is)
-    kernel = file.open_kernel(db, also=("log", "random", "timer"))
+    with naming_the_daemon(db):
+        kernel = file.open_kernel(db, also=("log", "random", "timer"))
 
     def log(event: Event) -> None:
         if event.kind == "log":

@@ -18,6 +18,7 @@ import trio
 from ocap.cli.traffic import Traffic
 from ocap.config import ClusterConfig, check_config
 from ocap.daemon.beside import Beside, Wanted, open_beside
+from ocap.daemon.client import naming_the_daemon
 from ocap.daemon.commands import Commands
 from ocap.daemon.server import open_control
 from ocap.daemon.silence import stack_at_signal
@@ -59,7 +60,8 @@ def run_clusters(
             # The panel reads a file. One of our own is as good as memory, and goes with us.
             db = Path(stack.enter_context(TemporaryDirectory(prefix="ocap-")), "kernel.db")
         sink = None if log_json is None else stack.enter_context(closing(LogFile(log_json, retention)))
-        kernel = file.open_kernel(db)
+        with naming_the_daemon(db):
+            kernel = file.open_kernel(db)
         trace = stack.enter_context(beside.tracing(kernel))
         tap = Tap(kernel, _Log(kernel, sink, trace, everything=log), messages=bool(log or sink or trace))
         about = {

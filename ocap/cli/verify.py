@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ocap.cli.progress import progress
 from ocap.legible import safe_text
-from ocap.protocol.errors import StoreError
+from ocap.store.sqlite import check_is_there
 from ocap.verify import verify
 
 
@@ -17,8 +17,7 @@ def verify_file(path: Path, *, as_json: bool) -> int:
     Raises:
         StoreError: it cannot be checked.
     """
-    if not path.is_file():
-        raise StoreError(f"{path}: no such file")
+    check_is_there(path)
     with progress("verify") as told:
         problems = verify(path, told)
     if as_json:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from ocap.daemon.place import (
     SocketError,
     check_folder,
     peer_of,
+    read_info,
     socket_path,
     sockets,
 )
@@ -37,6 +38,7 @@ from ocap.daemon.protocol import (
     request_line,
 )
 from ocap.daemon.silence import long_step, silence
+from ocap.protocol.errors import StoreInUseError
 from ocap.ring.watchdog import SlowStep
 
 LOOK = 1.0
@@ -60,12 +62,18 @@ def find_socket(database: Path | None) -> Path:
         SocketError: the private folder is not safe.
     """
     if database is not None:
-        return socket_path(database)
+        path = socket_path(database)
+        _check_folder_of(path)
+        if not is_alive(path):
+            there = "" if database.exists() else ", which does not exist"
+            raise NotRunningError(f"no daemon is running on {database.resolve()}{there}; start one with `ocap start`")
+        return path
     living = [path for path in sockets() if is_alive(path)]
     if not living:
         raise NotRunningError("no daemon is running; start one with `ocap start CLUSTER.toml --db FILE`")
     if len(living) > 1:
-        raise NotRunningError(f"{len(living)} daemons are running; say which with --db FILE")
+        databases = ", ".join(str(read_info(path).get("database", path)) for path in living)
+        raise NotRunningError(f"{len(living)} daemons are running; say which with --db FILE: {databases}")
     return living[0]
 
 
@@ -82,6 +90,22 @@ def is_alive(path: Path) -> bool:
     finally:
         probe.close()
     return True
+
+
+@contextmanager
+def naming_the_daemon(database: Path | None) -> Iterator[None]:
+    """Open `database` in this block: the `StoreInUseError`, if a daemon has it open, says which and how it is stopped."""
+    try:
+        yield
+    except StoreInUseError:
+        info = {}
+        with suppress(SocketError):
+            if database is not None and is_alive(path := socket_path(database)):
+                info = read_info(path)
+        if "pid" not in info:
+            raise
+        text = f"a daemon, process {info['pid']}, has this database open; `ocap stop --db {database}` ends it"
+        raise StoreInUseError(f"{database}: {text}") from None
 
 
 OnSilence = Callable[[str, float, SlowStep | None], None]
@@ -105,6 +129,7 @@ class Client:
         self._replies: list[Reply] = []
         self._next = 1
         self.pid = pid
+        self._log = read_info(path).get("log")
 
     @classmethod
     async def connect(cls, path: Path) -> Client:
@@ -183,7 +208,7 @@ class Client:
         while not self._replies:
             data = await self._data(command)
             if not data:
-                raise NotRunningError("the daemon ended before it answered; its log says why")
+                raise NotRunningError(f"the daemon ended before it answered; {self._log or 'its log'} says why")
             self._replies = [read_reply(line) for line in self._lines.feed(data)]
         return self._replies.pop(0)
 

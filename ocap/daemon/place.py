@@ -13,6 +13,7 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import socket
 import stat
@@ -111,6 +112,15 @@ def socket_path(database: Path) -> Path:
 def info_path(path: Path) -> Path:
     """Beside a socket: which database its daemon runs on, and where its log is, as JSON."""
     return path.with_suffix(".json")
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """What the daemon at a socket, or the last one there that was killed, wrote beside it; empty if none did."""
+    try:
+        info = json.loads(info_path(path).read_text())
+    except (OSError, ValueError):
+        return {}
+    return info if isinstance(info, dict) else {}
 
 
 def sockets() -> list[Path]:

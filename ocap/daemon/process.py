@@ -26,8 +26,9 @@ from attrs import field, frozen
 
 from ocap.config import ClusterConfig
 from ocap.daemon.beside import Beside, Wanted, open_beside
+from ocap.daemon.client import naming_the_daemon
 from ocap.daemon.commands import Commands
-from ocap.daemon.place import info_path, socket_path
+from ocap.daemon.place import info_path, read_info, socket_path
 from ocap.daemon.private import keep_private
 from ocap.daemon.server import open_control
 from ocap.daemon.silence import killed_in, stack_at_signal, stack_when_mute, take_last_step, way_out
@@ -78,7 +79,8 @@ class Options:
 
 Report = Callable[[str, Any], None]
 """Is told how the start goes: `ready` with the socket, `metrics` with the address and `panel` with a link where there
-are, `launched` and `failed` with name and text, `done`; and `killed` with what the run before was killed in."""
+are, `launched` and `failed` with name and text, `done` with the process and how many subclusters and vats there are; and `killed` with what the run before was killed in,
+`blind` if it wrote a message log and this one does not."""
 
 
 def run_daemon(options: Options, report: Report) -> int:
@@ -95,9 +97,10 @@ def run_daemon(options: Options, report: Report) -> int:
     retention = parse_retention(options.keep_size, options.keep_days)
     with ExitStack() as stack:
         beside = stack.enter_context(open_beside(options.wanted))
-        kernel = file.open_kernel(  # takes the lock
-            Path(options.database), also=("log", "random", "timer"), slow_crank=options.slow_crank
-        )
+        with naming_the_daemon(Path(options.database)):
+            kernel = file.open_kernel(  # takes the lock
+                Path(options.database), also=("log", "random", "timer"), slow_crank=options.slow_crank
+            )
         stack.callback(kernel.close)
         crashes = _open_log(Path(options.log))
         stack.enter_context(stack_when_mute(crashes))
@@ -114,6 +117,11 @@ def run_daemon(options: Options, report: Report) -> int:
                 text = f"the run before was killed {killed_in(last)}; {way_out(last, options.database)}"
                 logger.warning(text)
                 report("killed", text)
+            before = read_info(socket_path(Path(options.database))).get("log_json")
+            if before is not None and options.log_json is None:
+                text = f"the run before wrote the message log {before}; this one writes none: --log-json {before}"
+                logger.warning(text)
+                report("blind", text)
             daemon = _Daemon(kernel, options, file, sink, trace, beside, report, crashes)
             cause = trio.run(daemon.run)
         except BaseException as error:
@@ -224,7 +232,8 @@ class _Daemon:
                     self._report("launched", [name, to_json(known[name].result)])
                 else:
                     nursery.start_soon(self._launch, name, config)
-        self._report("done", None)
+        counts = {"subclusters": len(self._kernel.get_subclusters()), "vats": len(self._kernel.get_vats())}
+        self._report("done", {"pid": os.getpid(), **counts})
 
     async def _launch(self, name: str, config: ClusterConfig) -> None:
         try:

@@ -18,7 +18,7 @@ import trio
 from attrs import asdict
 
 from ocap.daemon.client import LOOK, Client
-from ocap.daemon.place import NotRunningError, SocketError, info_path, socket_path
+from ocap.daemon.place import NotRunningError, SocketError, info_path, read_info, socket_path
 from ocap.daemon.process import Options, note_end
 from ocap.daemon.protocol import RequestFailedError
 from ocap.daemon.silence import killed_in, long_step, silence, way_out
@@ -124,7 +124,7 @@ async def stop(path: Path, say: Callable[[str], None] = lambda _: None) -> Mappi
         NotRunningError: there is none.
         StopError: it is still there.
     """
-    info = _info(path)
+    info = read_info(path)
     async with await Client.connect(path) as client:
         pid = client.pid
         process = os.pidfd_open(pid)  # so that no other process is meant, should this one end now
@@ -169,14 +169,6 @@ async def _has_ended(process: int, seconds: float) -> bool:
         await trio.lowlevel.wait_readable(process)
         return True
     return False
-
-
-def _info(path: Path) -> Mapping[str, Any]:
-    try:
-        info: dict[str, Any] = json.loads(info_path(path).read_text())
-    except (OSError, ValueError):
-        return {}
-    return info
 
 
 def _after_kill(path: Path, info: Mapping[str, Any], step: SlowStep | None) -> None:

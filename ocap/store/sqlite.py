@@ -298,7 +298,7 @@ _PARTS = ("", "-wal", "-shm", "-journal", _LOCK)
 
 def _check_owners(path: Path) -> None:
     if path.is_dir():
-        raise StoreError(f"{path}: this is a folder; name a file")
+        raise StoreError(f"{path}: is a folder; name a file")
     for part in _PARTS:
         name = path.with_name(path.name + part)
         if (reason := stranger(name)) is not None:
@@ -332,6 +332,14 @@ def _lock(path: Path) -> IO[bytes]:
     return lock
 
 
+def check_is_there(path: Path) -> None:
+    """Raises `StoreError` for what is no file, before it is opened or made."""
+    if path.is_dir():
+        raise StoreError(f"{path}: is a folder; name a file")
+    if not path.is_file():
+        raise StoreError(f"{path}: no such file")
+
+
 def open_read_only(path: str | os.PathLike[str]) -> apsw.Connection:
     """A connection for readers, such as `verify`, to a database that may be in use.
 
@@ -341,8 +349,7 @@ def open_read_only(path: str | os.PathLike[str]) -> apsw.Connection:
         StoreError: it is not there or cannot be read.
     """
     name = os.fspath(path)
-    if not Path(name).is_file():
-        raise StoreError(f"{name}: there is no such file")
+    check_is_there(Path(name))
     with _mapped(name):
         db = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READONLY)
         try:

@@ -77,7 +77,10 @@ def test_second_daemon_on_a_database_is_refused(daemon: Path) -> None:
     pid = pid_of(daemon)
     done = ocap("start", daemon / "c.toml", "--db", daemon / "k.db")
     assert (2, "") == (done.returncode, done.stdout)
-    assert f"ocap: {daemon / 'k.db'}: another kernel has this database open; stop it first\n" == done.stderr
+    way = f"a daemon, process {pid}, has this database open; `ocap stop --db {daemon / 'k.db'}` ends it"
+    assert f"ocap: {daemon / 'k.db'}: {way}\n" == done.stderr
+    for others in (("run", daemon / "c.toml", "--db"), ("gc",)):
+        assert f"ocap: {daemon / 'k.db'}: {way}\n" == ocap(*others, daemon / "k.db").stderr
     assert pid == pid_of(daemon)
 
 
@@ -93,8 +96,28 @@ def test_launch_that_fails_is_1_and_the_daemon_runs(folder: Path) -> None:
     (folder / "c.toml").write_text(toml(parameters="fails = true") + toml("d"))
     done = ocap("start", folder / "c.toml", "--db", folder / "k.db")
     assert (1, 'd: "ok"\n') == (done.returncode, done.stdout)
-    assert "ocap: c: bootstrap raised ValueError: as it was told to\n" == done.stderr
-    assert 0 == ocap("status").returncode
+    reason, runs = done.stderr.splitlines()
+    assert "ocap: c: bootstrap raised ValueError: as it was told to" == reason
+    assert f"ocap: the daemon runs, process {pid_of(folder)}; subclusters: 1, vats: 2" == runs
+
+
+def test_start_of_what_is_there_tells_what_runs(daemon: Path) -> None:
+    ocap("stop")
+    done = ocap("start", "--db", daemon / "k.db")
+    said = f"ocap: the daemon runs, process {pid_of(daemon)}; subclusters: 1, vats: 2\n"
+    assert (0, "", said) == (done.returncode, done.stdout, done.stderr)
+
+
+def test_start_after_a_crash_tells_that_the_message_log_stops(folder: Path) -> None:
+    ocap("start", folder / "c.toml", "--db", folder / "k.db", "--log-json", folder / "k.jsonl")
+    pid = pid_of(folder)
+    os.kill(pid, signal.SIGKILL)
+    wait_for_end(pid)
+    done = ocap("start", "--db", folder / "k.db")
+    log = folder / "k.jsonl"
+    text = f"the run before wrote the message log {log}; this one writes none: --log-json {log}"
+    assert f"ocap: {text}" == done.stderr.splitlines()[0]
+    assert f"WARNING ocap.daemon: {text}\n" in (folder / "k.db.log").read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -145,7 +168,7 @@ async def test_daemon_that_hangs_is_killed_in_bounded_steps(daemon: Path, monkey
     assert last_words(daemon).startswith("the daemon has ended: killed by `ocap stop`")
     assert not info_path(socket_path(daemon / "k.db")).exists()
     _, error = sender.communicate(timeout=20)
-    assert "ocap: the daemon ended before it answered; its log says why\n" == error
+    assert f"ocap: the daemon ended before it answered; {daemon / 'k.db.log'} says why\n" == error
     assert 0 == ocap("start", "--db", daemon / "k.db").returncode
 
 

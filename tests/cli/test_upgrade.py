@@ -81,7 +81,7 @@ def test_missing_code_is_told_with_its_place(db: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("upgrade", "--check", "--db", "no.db", "v1", "a.py"), "no.db: there is no such file"),
+        (("upgrade", "--check", "--db", "no.db", "v1", "a.py"), "no.db: no such file"),
         (("upgrade", "--check", "--db", "a.py", "v1", "a.py"), "a.py: "),
         (("upgrade", "--check", "--db", "k.db", "v9", "a.py"), "there is no vat v9"),
         (("upgrade", "v1", "a.py"), "no daemon is running"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
@@ -15,6 +16,7 @@ from ocap.daemon.place import (
     NotRunningError,
     SocketError,
     clear_stale,
+    info_path,
     make_runtime_folder,
     runtime_folder,
     socket_path,
@@ -147,9 +149,15 @@ async def test_without_a_database_the_only_daemon_is_meant(db: Path, runtime: Pa
     async with serving(db) as one:
         assert one.path == find_socket(None)
         other = db.with_name("other.db")
-        async with serving(other):
-            with pytest.raises(NotRunningError, match="2 daemons are running; say which with --db"):
+        async with serving(other) as two:
+            for it, database in ((one, db), (two, other)):
+                info_path(it.path).write_text(json.dumps({"database": str(database)}))
+            with pytest.raises(NotRunningError, match="2 daemons are running; say which with --db") as caught:
                 find_socket(None)
+            listed = str(caught.value).rpartition("FILE: ")[2].split(", ")
+            assert sorted(map(str, (db, other))) == sorted(listed)
+            for it in (one, two):
+                info_path(it.path).unlink()
 
 
 async def test_stale_socket_means_that_no_daemon_runs(runtime: Path, listener: socket.socket) -> None:

@@ -89,8 +89,8 @@ def test_a_version_no_migration_starts_from_is_refused(path: Path) -> None:
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path, StoreError, "this is a folder; name a file")
-    refused(Path(), StoreError, "this is a folder; name a file")
+    refused(tmp_path, StoreError, "is a folder; name a file")
+    refused(Path(), StoreError, "is a folder; name a file")
 
 
 def test_what_is_made_is_for_its_owner_alone(path: Path) -> None:
