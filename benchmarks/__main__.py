@@ -11,7 +11,7 @@ try:
     from rich.console import Console
     from rich.progress import Progress
 except ImportError:
-    sys.exit("python -m benchmarks needs rich: pip install 'ocap[cli]'")
+    sys.exit("python -m benchmarks needs rich: pip install '.[cli]' in the source's folder")
 
 import trio
 

@@ -17,6 +17,9 @@ EXTRAS = {
 }
 """The extras, and how the line about each begins."""
 
+INSTALL = "pip install '.[{}]' in the source's folder"
+"""How an extra is installed. Not by the name alone: on PyPI that is another's."""
+
 
 class MissingExtraError(OcapError, ImportError):
     """A package is not installed that this part of the library needs. Says which extra brings it."""
@@ -30,4 +33,4 @@ def extra(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         lacks = f"{EXTRAS[name]} {package}, which is not installed"
-        raise MissingExtraError(f"{lacks}: pip install 'ocap[{name}]'") from error
+        raise MissingExtraError(f"{lacks}; the extra ocap[{name}] brings it: {INSTALL.format(name)}") from error

@@ -18,7 +18,7 @@ from ocap.protocol.errors import RemoteError
 try:
     from hypothesis import strategies as st
 except ImportError as error:  # pragma: no cover - says what to install
-    raise ImportError("vats.testing needs Hypothesis: pip install 'ocap[test]'") from error
+    raise ImportError("vats.testing needs Hypothesis: pip install '.[test]' in the source's folder") from error
 
 __all__ = ["keys", "passables", "scalars"]
 

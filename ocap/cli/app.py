@@ -328,7 +328,7 @@ def _exit_code(error: BaseException) -> int:
         case BaseExceptionGroup():
             return _exit_code(error.exceptions[0])  # a task group's; the first says what began it
         case cyclopts.CycloptsError():
-            return _fail(f"{error} (see: ocap --help)")
+            return _fail(f"{error} (see: {' '.join(('ocap', *(error.command_chain or ())))} --help)")
         case NegativeAnswerError():
             return _fail(str(error), 1)
         case OcapError():

@@ -107,12 +107,15 @@ def start(
     """
     if db.is_dir():  # which may have no name to put the log's beside
         raise ConfigError("--db", f"{db}: is a folder; name a file")
+    if not db.parent.is_dir():
+        raise ConfigError("--db", f"{db}: its folder is not there")
+    db = db.parent.resolve() / db.name
     if not slow_crank >= 0:
         raise ConfigError("--slow-crank", f"{slow_crank}: must be a number of seconds, or 0 for never")
     if log_json is None and parse_retention(log_keep_size, log_keep_days) != Retention():
         raise ConfigError("--log-keep-size, --log-keep-days", "there is nothing to keep without --log-json FILE")
     options = Options(
-        str(db.absolute()),
+        str(db),
         str(Path.cwd() if cluster is None else cluster.absolute().parent),
         str((daemon_log or db.with_name(f"{db.name}.log")).absolute()),
         None if cluster is None else str(cluster),

@@ -49,7 +49,7 @@ def status(found: dict[str, Any]) -> None:
         "subclusters": found["subclusters"],
         "vats": f"{found['vats']}, {found['workers']} with a heap",
         "cranks": f"{found['cranks']} in {found['commits']} commits; the last is {found['last_crank']}",
-        "waiting": f"{found['service_calls']} service calls, {found['unanswered']} answers",
+        "waiting": f"service calls: {found['service_calls']}, answers: {found['unanswered']}",
         "dead letters": found["dead_letters"],
         "log": found["log"] or "none",
         "message log": found["log_json"] or "none",

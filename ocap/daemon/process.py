@@ -37,7 +37,7 @@ from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
 from ocap.legible import safe_text, to_json
 from ocap.log import event_line
-from ocap.log.writing import LogFile, parse_retention
+from ocap.log.writing import LogFile, check_log, parse_retention
 from ocap.protocol.errors import ConfigError, LaunchError, OcapError
 from ocap.ring.watchdog import SLOW_CRANK
 from ocap.services.cluster_file import ClusterFile, load_cluster_file, wake_system
@@ -97,6 +97,8 @@ def run_daemon(options: Options, report: Report) -> int:
     retention = parse_retention(options.keep_size, options.keep_days)
     with ExitStack() as stack:
         beside = stack.enter_context(open_beside(options.wanted))
+        if options.log_json is not None:
+            check_log(Path(options.log_json))  # before a database is made
         with naming_the_daemon(Path(options.database)):
             kernel = file.open_kernel(  # takes the lock
                 Path(options.database), also=("log", "random", "timer"), slow_crank=options.slow_crank
@@ -105,7 +107,7 @@ def run_daemon(options: Options, report: Report) -> int:
         crashes = _open_log(Path(options.log))
         stack.enter_context(stack_when_mute(crashes))
         daemon: _Daemon | None = None
-        cause = "of a mistake"
+        cause, level = "of a mistake", logging.INFO
         try:
             sink = None
             if options.log_json is not None:
@@ -126,7 +128,7 @@ def run_daemon(options: Options, report: Report) -> int:
             cause = trio.run(daemon.run)
         except BaseException as error:
             only = _only(error)
-            cause = f"because of {only!r}"
+            cause, level = f"because of {only!r}", logging.CRITICAL
             if isinstance(only, OcapError) and (daemon is None or not daemon.is_ready):
                 raise only from None
             logger.critical("the kernel stopped", exc_info=error)
@@ -135,7 +137,7 @@ def run_daemon(options: Options, report: Report) -> int:
             return 0
         finally:
             stack.close()
-            logger.info("%s: %s", ENDED, cause)
+            logger.log(level, "%s: %s", ENDED, cause)
 
 
 def _only(error: BaseException) -> BaseException:

@@ -54,6 +54,7 @@ def start(options: Options) -> Iterator[tuple[str, Any]]:
     """
     if (reason := stranger(Path(options.log))) is not None:
         raise StartError(f"{options.log}: {reason}")
+    is_new = not os.path.lexists(options.log)
     try:
         log = os.open(options.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     except OSError as error:
@@ -77,6 +78,8 @@ def start(options: Options) -> Iterator[tuple[str, Any]]:
         for kind, value in _reports(out, deadline, Path(options.database), child.pid):
             if kind == "refused":
                 child.wait()
+                if is_new and Path(options.log).stat().st_size == 0:
+                    Path(options.log).unlink()
                 raise StartError(value)
             yield kind, value
             if kind in ("done", "waiting"):

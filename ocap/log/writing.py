@@ -7,6 +7,7 @@ written, a rename loses nothing, and one program at a time writes to a log that 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -57,6 +58,19 @@ class Retention:
     @property
     def part_seconds(self) -> float:
         return float("inf") if self.seconds is None else self.seconds / PARTS
+
+
+def check_log(path: Path) -> None:
+    """Raises `ConfigError` for a log that cannot be opened to be written; makes none."""
+    is_new = not os.path.lexists(path)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a pipe that nobody reads yet: it is waited for
+            return
+        raise ConfigError("--log-json", f"{path}: {error.strerror}") from error
+    if is_new:
+        path.unlink()
 
 
 class LogFile:

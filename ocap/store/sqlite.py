@@ -90,12 +90,16 @@ class SqliteBackend:
         self._lock: IO[bytes] | None = None
         if self.path is not None:
             _check_owners(self.path)
+            lock = self.path.with_name(self.path.name + _LOCK)
+            had_lock = lock.exists()
             self._lock = _lock(self.path)
         try:
             self._db = self._open(durability)
             with _mapped(str(self.path)):
                 self._marker = Marker(self._db, clock)
-        except BaseException:
+        except BaseException as error:
+            if self.path is not None and isinstance(error, NotOurStoreError) and not had_lock:
+                lock.unlink(missing_ok=True)  # of no use to anybody: no kernel will open that file
             self._unlock()
             raise
 
@@ -338,6 +342,8 @@ def check_is_there(path: Path) -> None:
         raise StoreError(f"{path}: is a folder; name a file")
     if not path.is_file():
         raise StoreError(f"{path}: no such file")
+    if not os.access(path, os.R_OK):
+        raise StoreError(f"{path}: this user may not read it")
 
 
 def open_read_only(path: str | os.PathLike[str]) -> apsw.Connection:

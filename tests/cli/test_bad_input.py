@@ -514,7 +514,7 @@ def test_unknown_arguments(arguments: list[str], line: str, capfd: pytest.Captur
     out, error = capfd.readouterr()
     assert out == ""
     assert the_line(error).startswith(line)
-    assert "ocap --help" in error
+    assert error.endswith(f"(see: ocap {'' if arguments == ['frob'] else arguments[0] + ' '}--help)\n")
 
 
 def test_log_file_that_cannot_be_opened(folder: Path, db: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -565,7 +565,8 @@ def test_missing_extra_says_what_to_install(missing: str, arguments: list[str]) 
         env=ENVIRONMENT,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert the_line(done.stderr) == f"the command line needs {missing}, which is not installed: pip install 'ocap[cli]'"
+    way = "the extra ocap[cli] brings it: pip install '.[cli]' in the source's folder"
+    assert the_line(done.stderr) == f"the command line needs {missing}, which is not installed; {way}"
 
 
 def test_unknown_log_level(folder: Path) -> None:

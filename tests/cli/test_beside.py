@@ -187,7 +187,7 @@ def without(missing: str, code: str, *arguments: str | Path) -> subprocess.Compl
 def test_option_without_its_extra_says_what_to_install(missing: str, arguments: list[str], line: str) -> None:
     done = without(missing, "from ocap.__main__ import main; sys.exit(main())", *arguments)
     assert (2, "") == (done.returncode, done.stdout)
-    assert done.stderr.startswith(f"ocap: {line}, which is not installed: pip install 'ocap[")
+    assert done.stderr.startswith(f"ocap: {line}, which is not installed; the extra ocap[")
     assert 1 == done.stderr.count("\n")
 
 
@@ -205,4 +205,6 @@ def test_import_without_its_extra_says_what_to_install(missing: str, module: str
     assert 1 == done.returncode
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ocap.extras.MissingExtraError: ")
-    assert last.endswith(f" {missing}, which is not installed: pip install 'ocap[{extra}]'")
+    assert last.endswith(
+        f" {missing}, which is not installed; the extra ocap[{extra}] brings it: pip install '.[{extra}]' in the source's folder"
+    )

@@ -92,6 +92,26 @@ def test_bad_config_starts_nothing(folder: Path) -> None:
     assert 1 == ocap("status").returncode
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("nope.toml", "--db", "new.db"), "nope.toml: no such file"),
+        (("c.toml", "--db", "new.db", "--log-json", "none/log"), "none/log: No such file or directory"),
+        (("c.toml", "--db", "vat.py"), "not a database"),
+        (("c.toml", "--db", "none/new.db"), "--db: none/new.db: its folder is not there"),
+    ],
+)
+def test_start_that_fails_leaves_nothing_behind(
+    folder: Path, arguments: tuple[str, ...], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    before = sorted(folder.iterdir())
+    done = ocap("start", *arguments)
+    assert (2, "") == (done.returncode, done.stdout)
+    assert line in done.stderr
+    assert before == sorted(folder.iterdir())
+
+
 def test_launch_that_fails_is_1_and_the_daemon_runs(folder: Path) -> None:
     (folder / "c.toml").write_text(toml(parameters="fails = true") + toml("d"))
     done = ocap("start", folder / "c.toml", "--db", folder / "k.db")
@@ -151,6 +171,7 @@ def test_what_stops_the_kernel_is_the_last_word(folder: Path) -> None:
     assert done.returncode in (1, 2)
     wait_for_end(pid)
     assert last_words(folder).startswith("the daemon has ended: because of CriticalVatError('vat a (v1):")
+    assert " CRITICAL " in (folder / "k.db.log").read_text().splitlines()[-1]
 
 
 async def test_daemon_that_hangs_is_killed_in_bounded_steps(daemon: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,7 +192,7 @@ def test_missing_extra_says_what_to_install(tmp_path: Path) -> None:
     child: pexpect.spawn[str] = pexpect.spawn(
         sys.executable, ["-c", code, "repl", "--db", str(db)], env=ENVIRONMENT, encoding="utf-8", timeout=30
     )
-    child.expect_exact("ocap: the prompt needs prompt_toolkit, which is not installed: pip install 'ocap[repl]'")
+    child.expect_exact("ocap: the prompt needs prompt_toolkit, which is not installed; the extra ocap[repl] brings it")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 2

@@ -333,7 +333,10 @@ def test_missing_extra_says_what_to_install(missing: str) -> None:
         )
         assert done.returncode == expected
         if expected:
-            assert done.stderr == f"ocap: metrics need {missing}, which is not installed: pip install 'ocap[metrics]'\n"
+            assert (
+                done.stderr
+                == f"ocap: metrics need {missing}, which is not installed; the extra ocap[metrics] brings it: pip install '.[metrics]' in the source's folder\n"
+            )
 
 
 # ---- in the documentation -------------------------------------------------------------------------

@@ -31,6 +31,6 @@ def test_mypy_infers_and_refuses() -> None:
 @pytest.mark.slow
 def test_pyright_infers_and_refuses() -> None:
     pyright = shutil.which("pyright", path=str(Path(sys.executable).parent)) or shutil.which("pyright")
-    assert pyright is not None, "pyright is not installed: pip install 'ocap[dev]'"
+    assert pyright is not None, "pyright is not installed: pip install '.[dev]'"
     outcome = run([pyright, "--pythonpath", sys.executable, *FILES])
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
