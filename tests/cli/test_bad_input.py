@@ -398,9 +398,10 @@ def test_folder_that_is_not_there(folder: Path, capfd: pytest.CaptureFixture[str
 
 
 def _obey_permissions() -> None:
-    """Take from root what lets it write anywhere; for others there is nothing to take."""
-    drop_from_bounding_set, override = 24, 1
-    ctypes.CDLL(None).prctl(drop_from_bounding_set, override, 0, 0, 0)
+    """Take from root what lets it read and write anywhere; for others there is nothing to take."""
+    drop_from_bounding_set, override, read_search = 24, 1, 2
+    for capability in (override, read_search):
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0)
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
@@ -477,6 +478,25 @@ def test_failing_write_stops_the_run_with_one_line(folder: Path, bank: Path) -> 
 def test_verify_of_no_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_app(["verify", str(tmp_path / "nope.db")]) == 2
     assert the_line(capfd.readouterr().err) == f"{tmp_path / 'nope.db'}: no such file"
+
+
+def test_verify_of_a_file_that_may_not_be_read(db: Path) -> None:
+    mode = db.stat().st_mode
+    db.chmod(0)
+    try:
+        done = subprocess.run(
+            [*OCAP, "verify", str(db)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=ENVIRONMENT,
+            preexec_fn=_obey_permissions,
+        )
+    finally:
+        db.chmod(mode)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert the_line(done.stderr) == f"{db}: this user may not read it"
 
 
 def test_verify_prints_a_line_for_each_broken_invariant(
