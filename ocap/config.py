@@ -19,6 +19,7 @@ from ocap.kernel.bodies import find_promise
 from ocap.kernel.options import FAULT_LIMIT, FaultPolicy
 from ocap.protocol.errors import ConfigError, NotPassableError
 from ocap.protocol.marshal import encode
+from ocap.reasons import reason as os_reason
 from vats.ambient import ANYTHING
 
 _T = TypeVar("_T")
@@ -97,7 +98,7 @@ def _in_file(path: str | os.PathLike[str], read: Callable[[dict[str, Any]], _T])
     try:
         text = Path(path).read_bytes().decode()
     except OSError as error:
-        raise ConfigError(str(path), _os_reason(error)) from error
+        raise ConfigError(str(path), os_reason(error)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
     return _in_text(text, str(path), read)
@@ -311,7 +312,7 @@ def check_source(source: str, where: str) -> str:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ConfigError(where, f"{source}: {_os_reason(error)}") from error
+        raise ConfigError(where, f"{source}: {os_reason(error)}") from error
     if path.suffix != ".py":
         raise ConfigError(where, f"{source}: must be a Python file, its name ending in .py, or a dotted module path")
     try:
@@ -332,12 +333,6 @@ def _find_module(name: str, where: str) -> Path:
     if spec is None or not spec.has_location or spec.origin is None:
         raise ConfigError(where, f"no module {name} that is a Python file")
     return Path(spec.origin)
-
-
-def _os_reason(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    return error.strerror or str(error)
 
 
 def config_to_data(config: ClusterConfig) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from ocap.legible import safe_text
 from ocap.log.selection import Selection, parse_cranks, parse_time
 from ocap.log.writing import parse_retention
 from ocap.protocol.errors import ConfigError, OcapError
+from ocap.reasons import reason as os_reason
 from ocap.services.cluster_file import ClusterFile, load_cluster_file
 
 
@@ -339,7 +340,7 @@ def _exit_code(error: BaseException) -> int:
             return 1
         case OSError():
             _discard_output()
-            return _fail(f"{error.filename or 'output could not be written'}: {error.strerror or error}")
+            return _fail(f"{error.filename or 'output could not be written'}: {os_reason(error)}")
         case KeyboardInterrupt():
             return 130
     raise error

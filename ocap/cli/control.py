@@ -41,6 +41,7 @@ from ocap.daemon.starting import stop as stop_daemon
 from ocap.legible import as_text, safe_text
 from ocap.log.writing import Retention, parse_retention
 from ocap.protocol.errors import ConfigError
+from ocap.reasons import reason as os_reason
 from ocap.ring.watchdog import SLOW_CRANK
 
 
@@ -271,7 +272,7 @@ def _read(cluster: Path) -> dict[str, str]:
     try:
         return {"text": cluster.read_bytes().decode(), "folder": str(cluster.absolute().parent)}
     except OSError as error:
-        raise ConfigError(str(cluster), (error.strerror or str(error)).lower()) from error
+        raise ConfigError(str(cluster), os_reason(error)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(cluster), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
 

@@ -22,6 +22,7 @@ from ocap.log.selection import Selection, Unseen
 from ocap.log.svg import to_svg
 from ocap.log.traffic import MAX_STEPS, traffic_of
 from ocap.protocol.errors import ConfigError
+from ocap.reasons import reason as os_reason
 
 FOLLOWED = 10
 """Entries that are shown before those to come, as `tail -f` does."""
@@ -168,7 +169,7 @@ def _lines(path: Path, *, follow: bool = False, wait: Callable[[], None] | None 
     except OSError as error:
         if error.filename is None:
             raise
-        raise ConfigError(str(error.filename), (error.strerror or str(error)).lower()) from error
+        raise ConfigError(str(error.filename), os_reason(error)) from error
 
 
 def _parsed(lines: Iterable[Line], *, complain: bool = True) -> Iterator[Entry]:

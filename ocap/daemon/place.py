@@ -24,6 +24,7 @@ from typing import Any
 import trio
 
 from ocap.protocol.errors import OcapError
+from ocap.reasons import reason as os_reason
 
 MAX_SOCKET_PATH = 107
 """Bytes of a socket's path, by the system's own limit."""
@@ -72,7 +73,7 @@ def make_runtime_folder() -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise SocketError(f"{folder}: {(error.strerror or str(error)).lower()}; {_ELSEWHERE}") from error
+        raise SocketError(f"{folder}: {os_reason(error)}; {_ELSEWHERE}") from error
     check_folder(folder)
     return folder
 
@@ -85,7 +86,7 @@ def check_folder(folder: Path) -> None:
     try:
         status = folder.lstat()
     except OSError as error:
-        raise SocketError(f"{folder}: {(error.strerror or str(error)).lower()}") from error
+        raise SocketError(f"{folder}: {os_reason(error)}") from error
     if not stat.S_ISDIR(status.st_mode):
         raise SocketError(f"{folder}: is not a folder, or is a link to one; {_ELSEWHERE}")
     if status.st_uid != os.getuid():

@@ -39,6 +39,7 @@ from ocap.legible import safe_text, to_json
 from ocap.log import event_line
 from ocap.log.writing import LogFile, check_log, parse_retention
 from ocap.protocol.errors import ConfigError, LaunchError, OcapError
+from ocap.reasons import reason as os_reason
 from ocap.ring.watchdog import SLOW_CRANK
 from ocap.services.cluster_file import ClusterFile, load_cluster_file, wake_system
 from ocap.store.owner import stranger
@@ -267,7 +268,7 @@ def _open_log(path: Path) -> IO[str]:
         crashes = path.open("a")
         handler = RotatingFileHandler(path, maxBytes=LOG_SIZE, backupCount=3, encoding="utf-8")
     except OSError as error:
-        raise ConfigError("--daemon-log", f"{path}: {error.strerror}") from error
+        raise ConfigError("--daemon-log", f"{path}: {os_reason(error)}") from error
 
     def rotate(source: str, target: str) -> None:
         Path(source).replace(target)

@@ -23,6 +23,7 @@ from ocap.daemon.process import Options, note_end
 from ocap.daemon.protocol import RequestFailedError
 from ocap.daemon.silence import killed_in, long_step, silence, way_out
 from ocap.protocol.errors import OcapError
+from ocap.reasons import reason as os_reason
 from ocap.ring.watchdog import SlowStep
 from ocap.store.owner import stranger
 
@@ -58,7 +59,7 @@ def start(options: Options) -> Iterator[tuple[str, Any]]:
     try:
         log = os.open(options.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StartError(f"{options.log}: {(error.strerror or str(error)).lower()}") from error
+        raise StartError(f"{options.log}: {os_reason(error)}") from error
     try:
         child = subprocess.Popen(  # noqa: S603 - our own interpreter
             [sys.executable, "-c", _CHILD],

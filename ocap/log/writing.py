@@ -22,6 +22,7 @@ from attrs import frozen
 from ocap.log.entry import from_json_line
 from ocap.log.reading import parts_of
 from ocap.protocol.errors import ConfigError
+from ocap.reasons import reason as os_reason
 from ocap.store.owner import stranger
 
 PARTS = 8
@@ -68,7 +69,7 @@ def check_log(path: Path) -> None:
     except OSError as error:
         if error.errno == errno.ENXIO:  # a pipe that nobody reads yet: it is waited for
             return
-        raise ConfigError("--log-json", f"{path}: {error.strerror}") from error
+        raise ConfigError("--log-json", f"{path}: {os_reason(error)}") from error
     if is_new:
         path.unlink()
 
@@ -98,7 +99,7 @@ class LogFile:
         try:
             self._open()
         except OSError as error:
-            raise ConfigError("--log-json", f"{path}: {error.strerror}") from error
+            raise ConfigError("--log-json", f"{path}: {os_reason(error)}") from error
         if self._rotates:
             self._take_away()
 

@@ -30,6 +30,7 @@ import apsw
 from ocap.kernel.items import Item
 from ocap.kernel.rows import ClistRow
 from ocap.protocol.errors import NotOurStoreError, StoreError, StoreFailedError, StoreInUseError, StoreVersionError
+from ocap.reasons import reason as os_reason
 from ocap.store.marks import CLOCK, Marker
 from ocap.store.owner import stranger
 from ocap.store.rowmap import MAPPINGS, clist_row, split, to_item
@@ -325,13 +326,13 @@ def _lock(path: Path) -> IO[bytes]:
     try:
         lock = open(name, "ab", opener=_private)  # noqa: SIM115 - held until the store is closed
     except OSError as error:
-        raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from error
+        raise StoreError(f"{path}: cannot be opened: {os_reason(error)}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
         if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise StoreError(f"{path}: cannot be locked: {error.strerror or error}") from error
+            raise StoreError(f"{path}: cannot be locked: {os_reason(error)}") from error
         raise StoreInUseError(f"{path}: another kernel has this database open; stop it first") from None
     return lock
 

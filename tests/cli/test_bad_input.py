@@ -394,7 +394,7 @@ def test_database_open_in_another_process_is_refused(folder: Path) -> None:
 def test_folder_that_is_not_there(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     db = folder / "nowhere" / "k.db"
     assert run_app(["run", str(folder / "c.toml"), "--db", str(db)]) == 2
-    assert the_line(capfd.readouterr().err) == f"{db}: cannot be opened: No such file or directory"
+    assert the_line(capfd.readouterr().err) == f"{db}: cannot be opened: no such file"
 
 
 def _obey_permissions() -> None:
@@ -423,7 +423,7 @@ def test_read_only_database_is_refused(what: str, folder: Path, db: Path) -> Non
     finally:
         locked.chmod(mode)
     assert (done.returncode, done.stdout) == (2, "")
-    reason = {"file": "the file or its folder is read-only", "folder": "cannot be opened: Permission denied"}[what]
+    reason = {"file": "the file or its folder is read-only", "folder": "cannot be opened: permission denied"}[what]
     assert the_line(done.stderr) == f"{db}: {reason}"
     assert db.read_bytes() == before
 
@@ -541,7 +541,7 @@ def test_log_file_that_cannot_be_opened(folder: Path, db: Path, capfd: pytest.Ca
     before = db.read_bytes()
     log = folder / "nowhere" / "log"
     assert run_app(["run", str(folder / "c.toml"), "--db", str(db), "--log-json", str(log)]) == 2
-    assert the_line(capfd.readouterr().err) == f"--log-json: {log}: No such file or directory"
+    assert the_line(capfd.readouterr().err) == f"--log-json: {log}: no such file"
     assert db.read_bytes() == before
 
 
@@ -558,7 +558,7 @@ def test_full_disk_under_the_output(option: list[str], folder: Path) -> None:
             env=ENVIRONMENT,
         )
     assert done.returncode == 2
-    assert the_line(done.stderr) == "output could not be written: No space left on device"
+    assert the_line(done.stderr) == "output could not be written: no space left on device"
 
 
 @pytest.mark.parametrize("option", [[], ["--json"], ["--log"]])

@@ -96,7 +96,7 @@ def test_bad_config_starts_nothing(folder: Path) -> None:
     ("arguments", "line"),
     [
         (("nope.toml", "--db", "new.db"), "nope.toml: no such file"),
-        (("c.toml", "--db", "new.db", "--log-json", "none/log"), "none/log: No such file or directory"),
+        (("c.toml", "--db", "new.db", "--log-json", "none/log"), "none/log: no such file"),
         (("c.toml", "--db", "vat.py"), "not a database"),
         (("c.toml", "--db", "none/new.db"), "--db: none/new.db: its folder is not there"),
     ],

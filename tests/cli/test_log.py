@@ -180,7 +180,7 @@ def test_bad_options(arguments: list[str], line: str, log: Path, capfd: CapFd) -
 
 def test_no_such_log(tmp_path: Path, capfd: CapFd) -> None:
     for arguments in ([], ["--follow"], ["--why", "3"]):
-        assert complaint(capfd, tmp_path / "no", *arguments) == f"ocap: {tmp_path / 'no'}: no such file or directory"
+        assert complaint(capfd, tmp_path / "no", *arguments) == f"ocap: {tmp_path / 'no'}: no such file"
 
 
 def test_folder_is_no_log(tmp_path: Path, capfd: CapFd) -> None:

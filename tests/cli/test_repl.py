@@ -112,7 +112,7 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
         ([tmp_path / "no.toml"], f"ocap: {tmp_path / 'no.toml'}: no such file\n"),
         (
             ["--db", tmp_path / "no" / "k.db"],
-            f"ocap: {tmp_path / 'no' / 'k.db'}: cannot be opened: No such file or directory\n",
+            f"ocap: {tmp_path / 'no' / 'k.db'}: cannot be opened: no such file\n",
         ),
     ):
         done = piped("1\n", *arguments)
