@@ -69,6 +69,7 @@ def test_json_of_every_command_is_json(folder: Path, capsys: pytest.CaptureFixtu
         ("log", [log]),
         ("verify", [db]),
         ("why", [db, "ko4"]),
+        ("promises", [db]),
         ("gc", [db]),
     ]:
         code = run_app([name, *arguments, "--json"])
