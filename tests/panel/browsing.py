@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -45,8 +46,17 @@ class Browser:
     def follow(self, text: str) -> None:
         """The link or button of that text."""
         script = """return [...document.querySelectorAll('main a, main button')].find((it) => it.textContent.trim() === arguments[0])"""
-        found = self.until(lambda: self.driver.execute_script(script, text))
-        found.click()
+
+        def clicked() -> bool:
+            found = self.driver.execute_script(script, text)
+            try:
+                if found is not None:
+                    found.click()
+            except StaleElementReferenceException:
+                return False  # the page was drawn anew between: nothing was clicked
+            return found is not None
+
+        self.until(clicked)
 
     def fill(self, name: str, text: str) -> None:
         field = self.find(f"[name={name}]")
