@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 from ocap.protocol.errors import OcapError
 
@@ -34,3 +35,10 @@ def extra(name: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         lacks = f"{EXTRAS[name]} {package}, which is not installed"
         raise MissingExtraError(f"{lacks}; the extra ocap[{name}] brings it: {INSTALL.format(name)}") from error
+
+
+def need(name: str, *packages: str) -> None:
+    """Import packages of an extra. Raises `MissingExtraError` for one that is not installed."""
+    with extra(name):
+        for package in packages:
+            import_module(package)

@@ -145,7 +145,7 @@ class _Server:
         if self._limits.is_private and not is_of_this_user(connection.socket):
             await connection.refuse(b"this belongs to another user")
             return
-        await _Http(self._app, self._config, self._context, ConnectionState({}), connection)  # type: ignore[arg-type]
+        await _Http(self._app, self._config, self._context, ConnectionState({}), connection)  # type: ignore[arg-type]  # a stream by shape
 
     def _has_room(self) -> bool:
         if len(self._connections) < self._limits.connections:

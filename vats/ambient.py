@@ -103,7 +103,7 @@ def _importing(allowed: frozenset[str]) -> Callable[..., Any]:
     def import_allowed(
         name: str,
         globals: Mapping[str, object] | None = None,  # noqa: A002 - as Python calls it
-        locals: Mapping[str, object] | None = None,  # noqa: A002
+        locals: Mapping[str, object] | None = None,  # noqa: A002 - the same
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> Any:

@@ -134,5 +134,5 @@ def handler_of(cls: type[Any], name: str) -> Behaviour:
     """
     function = inspect.getattr_static(cls, name, None)
     if not isinstance(function, FunctionType):
-        raise AttributeError(f"{cls.__qualname__} has no method {name} to call when a promise settles")  # noqa: TRY004
+        raise AttributeError(f"{cls.__qualname__} has no method {name} to call when a promise settles")  # noqa: TRY004 - the class lacks it
     return Behaviour(cls, name, function)

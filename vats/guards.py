@@ -111,7 +111,7 @@ def _instance(cls: type[Any]) -> Check:
     def check(value: Any) -> str | None:
         return None if isinstance(value, cls) else f": expected {name}, came {came(value)}"
 
-    check.exact = cls  # type: ignore[attr-defined]
+    check.exact = cls  # type: ignore[attr-defined]  # for exact_of
     return check
 
 

@@ -53,7 +53,7 @@ class Facet(Exo, Generic[_K]):
         return bool(self._ocap_kit._ocap_durable)
 
     @property
-    def _ocap_off_heap(self) -> bool:  # type: ignore[override]
+    def _ocap_off_heap(self) -> bool:  # type: ignore[override]  # the same
         return bool(self._ocap_kit._ocap_off_heap)
 
 
@@ -66,7 +66,7 @@ def _for_facets_of(cls: type[Any], function: FunctionType) -> FunctionType:
         return function(self, *args, **kwargs)
 
     checked._ocap_unchecked = function  # type: ignore[attr-defined]  # for calls that come to the facet anyway
-    return checked  # type: ignore[return-value]
+    return checked  # type: ignore[return-value]  # what wraps returns has a type of its own
 
 
 def _is_facet_class(cls: Any) -> bool:

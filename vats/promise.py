@@ -157,7 +157,7 @@ def _to_promises(awaitables: tuple[Awaitable[Any], ...], what: str) -> list[VatP
     for awaitable in awaitables:
         if not isinstance(awaitable, VatPromise | CoroutineType):
             raise TypeError(f"{what} takes promises and coroutines, not a {type(awaitable).__name__}")
-    return [a if isinstance(a, VatPromise) else spawn(a) for a in awaitables]  # type: ignore[arg-type, misc]
+    return [a if isinstance(a, VatPromise) else spawn(a) for a in awaitables]  # type: ignore[arg-type, misc]  # as was just checked
 
 
 class _Gathering:

@@ -4,8 +4,6 @@ Exit codes of every command: 0 all is well; 1 something the command was asked ab
 launch failed, an invariant is broken); 2 the command could not do its work at all.
 """
 
-from ocap.extras import extra
+from ocap.extras import need
 
-with extra("cli"):
-    import cyclopts as _cyclopts  # noqa: F401
-    import rich as _rich  # noqa: F401
+need("cli", "cyclopts", "rich")

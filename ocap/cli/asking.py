@@ -66,7 +66,7 @@ def asks(question: str, show_it: Callable[[Any], object]) -> Callable[[Callable[
 
         signature = inspect.signature(function, eval_str=True)
         signature = signature.replace(parameters=[*signature.parameters.values(), *_COMMON], return_annotation=int)
-        run.__signature__ = signature  # type: ignore[attr-defined]
+        run.__signature__ = signature  # type: ignore[attr-defined]  # what inspect and hence cyclopts look at
         run.__annotations__ = {it.name: it.annotation for it in signature.parameters.values()}
         run.__name__, run.__doc__ = function.__name__, function.__doc__
         command(run)

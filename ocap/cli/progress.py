@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from ocap.legible import safe_text
@@ -18,8 +18,8 @@ Told = Callable[[int, int | None, str], None]
 class _Text(TextColumn):
     """Words of ours, names of a vat's: no markup in either."""
 
-    def render(self, task: object) -> Text:
-        return Text(safe_text(task.description))  # type: ignore[attr-defined]
+    def render(self, task: Task) -> Text:
+        return Text(safe_text(task.description))
 
 
 @contextmanager

@@ -5,10 +5,6 @@ drawing a page takes no time from the kernel. `access` decides who may ask, `rea
 happens now, `actions` what can be done, `app` puts pages together, `serving` is the process.
 """
 
-from ocap.extras import extra
+from ocap.extras import need
 
-with extra("panel"):
-    import hypercorn as _hypercorn  # noqa: F401
-    import jinja2 as _jinja2  # noqa: F401
-    import starlette as _starlette  # noqa: F401
-    import tomli_w as _tomli_w  # noqa: F401
+need("panel", "hypercorn", "jinja2", "starlette", "tomli_w")

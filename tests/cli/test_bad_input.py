@@ -411,15 +411,7 @@ def test_read_only_database_is_refused(what: str, folder: Path, db: Path) -> Non
     mode = locked.stat().st_mode
     locked.chmod(mode & ~0o222)
     try:
-        done = subprocess.run(
-            [*OCAP, "run", str(folder / "c.toml"), "--db", str(db)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env=ENVIRONMENT,
-            preexec_fn=_obey_permissions,
-        )
+        done = ocap("run", folder / "c.toml", "--db", db, within=_obey_permissions)
     finally:
         locked.chmod(mode)
     assert (done.returncode, done.stdout) == (2, "")
@@ -459,15 +451,7 @@ def test_failing_write_stops_the_run_with_one_line(folder: Path, bank: Path) -> 
     def limit_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
-    done = subprocess.run(
-        [*OCAP, "run", str(bank), "--db", str(db)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=ENVIRONMENT,
-        preexec_fn=limit_files,
-    )
+    done = ocap("run", bank, "--db", db, within=limit_files)
     assert done.returncode == 2
     lines = [line for line in done.stderr.splitlines() if "  log  " not in line]
     assert the_line("\n".join(lines)).startswith(f"{db}: disk I/O error")
@@ -484,15 +468,7 @@ def test_verify_of_a_file_that_may_not_be_read(db: Path) -> None:
     mode = db.stat().st_mode
     db.chmod(0)
     try:
-        done = subprocess.run(
-            [*OCAP, "verify", str(db)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env=ENVIRONMENT,
-            preexec_fn=_obey_permissions,
-        )
+        done = ocap("verify", db, within=_obey_permissions)
     finally:
         db.chmod(mode)
     assert (done.returncode, done.stdout) == (2, "")
