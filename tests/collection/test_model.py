@@ -606,7 +606,7 @@ class Model(RuleBasedStateMachine):
         for pledge in self.pledges:
             if pledge.state == "pending":
                 yield from (thing for _, thing in pledge.sleepers)
-                if pledge.known:
+                if pledge.known or pledge.sleepers:  # who awaits it holds it, and with it what is parked there
                     yield pledge
 
     def check(self, *, cycles: bool) -> None:
