@@ -17,7 +17,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 
 from ocap.kernel.state import State
@@ -30,6 +30,9 @@ BATCH = 250
 
 SLICE = 2000
 """Names looked at in one crank: some milliseconds."""
+
+ROOTS, INNER = "", "#"
+"""In a report: what holds without being held, and how names begin that mean something in that report only."""
 
 Work = tuple[VatId, deliveries.Delivery, deliveries.Delivery]
 Edges = tuple[tuple[str, tuple[str, ...]], ...]
@@ -110,19 +113,28 @@ class CycleSearch:
         """Find what no root leads to. The store is up to date each time this goes on."""
         state, backend = self._state, self._state.backend
         assert state.crossed is not None
+        steps = 0
         waiting: list[str] = []
-        edges: dict[str, tuple[str, ...]] = {}
-        exports: dict[str, list[str]] = {}
+        edges: dict[str, list[str]] = {ROOTS: waiting}
+        exports: dict[str, dict[str, None]] = {}
         for vat, reported in reports.items():
-            exports[vat] = []
-            for number, (source, targets) in enumerate(reported, 1):
-                leads_to = _known(keeper(vat), targets)  # a name it does not hold is nobody's business
-                if source == "":
-                    waiting += leads_to
-                for kref in _known(keeper(vat), (source,)):
-                    edges[kref] = leads_to
-                    exports[vat].append(kref)
-                if number % SLICE == 0:
+            exports[vat] = {}
+            for source, targets in reported:
+                name = source and _known(keeper(vat), source)
+                if name is None:
+                    continue
+                if name and not source.startswith(INNER):
+                    exports[vat][name] = None
+                leads_to = edges.setdefault(name, [])
+                for target in targets:
+                    known = _known(keeper(vat), target)
+                    if known is not None:
+                        leads_to.append(known)
+                    steps += 1
+                    if steps % SLICE == 0:
+                        yield
+                steps += 1
+                if steps % SLICE == 0:
                     yield
         for krefs in backend.held_by_kernel():
             waiting += krefs
@@ -134,7 +146,6 @@ class CycleSearch:
                 after = page[-1]
                 yield
         reached: set[str] = set()
-        steps = 0
         while waiting:
             while waiting:
                 kref = waiting.pop()
@@ -165,6 +176,9 @@ class CycleSearch:
         return taken
 
 
-def _known(keeper: VatKeeper, vrefs: Iterable[str]) -> tuple[str, ...]:
-    rows = map(keeper.clist.by_vref, vrefs)
-    return tuple([row.kref for row in rows if row is not None])
+def _known(keeper: VatKeeper, name: str) -> str | None:
+    """What a name in a vat's report stands for here: a kref, or something within that vat; else nobody's business."""
+    if name.startswith(INNER):
+        return keeper.row.id + name
+    row = keeper.clist.by_vref(name)
+    return None if row is None else row.kref

@@ -125,7 +125,8 @@ class Outcome:
         complaints: (error id, traceback text) of what behaviours raised, for the log only.
         log: lines the vat wrote to its log.
         unfinished: after bringOutYourDead, whether there is more to bring out.
-        edges: after reportEdges, from each export ("" for what holds without being held) to what it reaches.
+        edges: after reportEdges, from each export ("" for what holds without being held) to what it reaches;
+            "#1" and so on are what is between, in this report only.
     """
 
     syscalls: tuple[Syscall, ...] = ()

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from ocap.protocol.deliveries import ReportEdges
 from ocap.protocol.errors import ObjectGoneError
+from ocap.protocol.refs import ROOT
 from tests.collection.live import Live
 from vats import Baggage, DurableExo, E, Exo, make_promise_kit
+from vats.edges import MANY
 
 
 class Link(Exo):
@@ -34,9 +37,18 @@ class DurableLink(DurableExo):
         self.next = link
 
 
+class Entry(Exo):
+    """All entries share a ledger, which has them all."""
+
+    def __init__(self, ledger: dict[str, Any]) -> None:
+        self.ledger = ledger
+        ledger.setdefault("entries", []).append(self)
+
+
 class Root(Exo):
     def __init__(self, baggage: Baggage) -> None:
         self.baggage = baggage
+        self.ledger: dict[str, Any] = {}
         self.links: list[Any] = []
         self.waiting: Any = None
 
@@ -57,6 +69,22 @@ class Root(Exo):
             await E(link).join(following)
         if hold:
             self.links.append(links[0])
+
+    async def entries(self, count: int) -> list[Entry]:
+        return [Entry(self.ledger) for _ in range(count)]
+
+    async def enter(self, name: str, count: int) -> None:
+        """Entries of another vat, whose ledger holds a link of ours in return, in which they are."""
+        self.links = await E(self.vats[name]).entries(count)
+        link = Link()
+        link.next = [*self.links]
+        await E(self.vats[name]).note(link)
+
+    async def note(self, link: Any) -> None:
+        self.ledger["link"] = link
+
+    async def forget(self) -> None:
+        self.ledger = {}
 
     async def walk(self, count: int) -> int:
         left: int = await E(self.links[0]).hops(count)
@@ -204,3 +232,33 @@ def test_a_reference_to_what_was_taken_away_says_so(live: Live) -> None:
     )
     with pytest.raises(ObjectGoneError, match="part of a cycle"):
         live.ask_kref(kref, "hops", 1)
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_what_many_share_is_told_once(live: Live, count: int) -> None:
+    """A report is as long as the heap is large: paths to all entries lead from each of them."""
+    live.ask("a", "enter", "b", count)
+    live.let_go()
+    live.run()
+    report = live.vats[live.id_of("b")].deliver(ReportEdges()).edges
+    told = [name for _, names in report for name in names]
+    assert count < len(told) < 3 * count + 10
+    live.ask("a", "let_go")
+    live.collect(cycles=True)
+    assert count + 1 == live.objects(), "the ledger has them, and the link, which has them"
+    live.ask("b", "forget")
+    live.collect()
+    assert count + 1 == live.objects()
+    live.collect(cycles=True)
+    assert live.objects() == 0
+
+
+def test_a_long_list_is_told_in_parts(live: Live) -> None:
+    live.ask("a", "enter", "b", 2 * MANY + 1)
+    report = live.vats[live.id_of("a")].deliver(ReportEdges()).edges
+    parts = [len(names) for source, names in report if source == ROOT]
+    assert parts == [MANY, MANY, max(parts[2:])]
+    live.ask("a", "let_go")
+    live.ask("b", "forget")
+    live.collect(cycles=True)
+    assert live.objects() == 0

@@ -108,6 +108,37 @@ def test_names_that_a_vat_does_not_have_are_nobodys_business(world: World) -> No
     assert world.faults() == []
 
 
+def test_a_path_may_lead_through_what_only_the_report_names(world: World) -> None:
+    """Shared by several exports: told once, by a name of the report's own."""
+    edges = ring(world, "ab")
+    held = edges["a"].pop("o+5")
+    edges["a"] |= {"o+5": ("#0",), "": ("#1",), "#1": ("#0",), "#0": held}
+    assert search(world) == []
+    del edges["a"][""]
+    assert search(world) == [("a", ("o+5",)), ("b", ("o+5",))]
+
+
+def test_two_vats_may_use_the_same_names_for_what_is_theirs(world: World) -> None:
+    edges = ring(world, "ab")
+    edges["b"] |= {"": ("#0",), "#0": ()}
+    edges["a"] = edges["a"] | {"#0": edges["a"]["o+5"]}
+    world.on("a", reports(edges["a"]))
+    assert search(world) == [("a", ("o+5",)), ("b", ("o+5",))]
+
+
+def test_what_an_export_leads_to_may_be_told_in_parts(world: World) -> None:
+    edges = ring(world, "ab")
+    others = [world.introduce("c", f"o+{number}", "a") for number in range(6, 9)]
+    parts: list[tuple[str, list[str]]] = [
+        ("", others[:1]),
+        ("", [*others[1:2], *edges["a"]["o+5"]]),
+        ("", others[2:]),
+        ("o+5", []),
+    ]
+    world.on("a", lambda delivery: Outcome(edges=tuple((name, tuple(names)) for name, names in parts)))
+    assert search(world) == []
+
+
 def test_a_vat_that_reports_nothing_loses_what_only_it_held(world: World) -> None:
     """What it does not report it does not keep; what others hold is none of its business."""
     edges = ring(world, "ab")
