@@ -20,7 +20,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ocap.protocol import refs
 from ocap.protocol.marshal import Remotable
@@ -125,7 +125,10 @@ class _Graph:
         return {key for key, count in zip(self._objects, counts, strict=True) if count - ours > inside[key]}
 
     def _children(self, key: int) -> list[_Node]:
-        return [*map(id, self._referents((self._objects[key],)))]
+        found = self._referents((self._objects[key],))
+        keys = [*map(id, found)]
+        self._objects.update(zip(keys, found, strict=True))  # a finaliser, or Python itself, may have made some since
+        return cast("list[_Node]", keys)
 
     # Where paths begin
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ocap.protocol.deliveries import ReportEdges
 from ocap.protocol.errors import ObjectGoneError
 from ocap.protocol.refs import ROOT
 from tests.collection.live import Live
-from vats import Baggage, DurableExo, E, Exo, make_promise_kit
+from vats import Baggage, DurableExo, E, Exo, edges, make_promise_kit
 from vats.edges import MANY
 
 
@@ -262,3 +263,29 @@ def test_a_long_list_is_told_in_parts(live: Live) -> None:
     live.ask("b", "forget")
     live.collect(cycles=True)
     assert live.objects() == 0
+
+
+class Box:
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+
+def test_objects_that_python_makes_during_a_report_are_no_fault(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dictionary of an object, say, which there is only from when somebody asks for it."""
+    live.ask("a", "ring", ["b"], True)
+    root = next(it for vref, it in live.vats[live.id_of("a")].slots.alive() if vref == ROOT)
+    box = root.box = Box(root.links.pop())
+    roots = edges._Graph.roots
+
+    def roots_and_more(graph: edges._Graph) -> Any:
+        assert len(gc.get_referents(box)) == 2, "the class and the content"
+        assert box.__dict__.keys() == {"content"}
+        assert any(it is box.__dict__ for it in gc.get_referents(box))
+        return roots(graph)
+
+    monkeypatch.setattr(edges._Graph, "roots", roots_and_more)
+    before = live.objects()
+    live.collect(cycles=True)
+    assert before == live.objects()
+    root.links.append(box.content)
+    assert live.ask("a", "walk", 5) == 0
