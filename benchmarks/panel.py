@@ -131,6 +131,7 @@ async def _pair(case: PingPong, size: int, database: Path, method: str) -> tuple
 
 
 async def _rate(case: PingPong, size: int) -> Rate:
+    await case.work(size // 10)  # other processes were started, or it slept: the caches are cold
     clock, processor = perf_counter(), process_time()
     for _ in range(SLICES):
         await case.work(size // SLICES)

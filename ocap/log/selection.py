@@ -100,7 +100,9 @@ class Selection:
                 self._answers[operation.result] = True
             return True
         if isinstance(operation, SETTLED):
-            return any(it.promise in self._answers for it in operation.settlements)
+            for it in operation.settlements:  # not any(): this is done for every message
+                if it.promise in self._answers:
+                    return True
         return False
 
 
