@@ -54,7 +54,7 @@ _Node = int | str
 def report_edges(vat: Liveslots) -> Edges:
     """Every reference the kernel knows, by what reaches it without passing another export.
 
-    One step, as Python's collector is: 2 us for each object on this vat's heap, 10 for each export.
+    One step, as Python's collector is: 2 us for each object on this vat's heap, 10 to 25 for each export.
     Off-heap objects that nothing reaches are noted in `vat.slots.lost`, for reaping to delete.
     """
     vat.collect()
