@@ -189,10 +189,6 @@ class Actions:
         await client.call("drop", number=number)
         return {"message": f"Dropped {number}."}
 
-    async def _collect(self, client: Client, fields: Fields) -> Said:
-        found = await client.call("collect", cycles=fields.get("cycles") == "yes")
-        return {"message": "Collected.", "detail": [f"{count} rows of {what}" for what, count in found.items()]}
-
     async def _verify(self, _client: Client, _fields: Fields) -> Said:
         problems = await trio.to_thread.run_sync(verify, self._reader.path)
         if not problems:
@@ -218,7 +214,6 @@ _ACTIONS: dict[str, Action] = {
     "revoke": Actions._revoke,
     "retry": Actions._retry,
     "drop": Actions._drop,
-    "collect": Actions._collect,
     "verify": Actions._verify,
 }
 

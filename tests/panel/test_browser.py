@@ -269,6 +269,38 @@ def test_works_by_keyboard_alone(browser: Browser) -> None:
     assert "Terminate" != browser.driver.switch_to.active_element.text  # but for what cannot be undone
 
 
+CLICKABLE = """
+const kinds = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]';
+const all = [...document.querySelectorAll('*')];
+const shown = all.filter((it) => it.getClientRects().length && (it.matches(kinds) || getComputedStyle(it).cursor === 'pointer'));
+return [...new Set(shown.map((it) => all.indexOf(it.closest(kinds) || it)))];
+"""
+
+
+def test_tab_leads_to_everything_that_can_be_clicked(browser: Browser) -> None:
+    vat = listed()["first"]["vats"][0]["id"]
+    for path in (
+        "/",
+        "/subclusters/launch",
+        f"/vats/{vat}",
+        f"/vats/{vat}/upgrade",
+        "/graph",
+        "/traffic",
+        "/store/vatstore",
+    ):
+        browser.go(path)
+        expected, seen = set(browser.driver.execute_script(CLICKABLE)), set()
+        for _ in range(len(expected) + 3):  # what has the focus at first may be in the middle
+            browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+            seen.add(
+                browser.driver.execute_script(
+                    "return [...document.querySelectorAll('*')].indexOf(document.activeElement)"
+                )
+            )
+        assert 10 < len(expected)
+        assert set() == expected - seen, path
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_light_and_dark_can_be_read(browser: Browser, scheme: str) -> None:
     """Text stands out from its ground by the 4.5 that WCAG asks for."""
