@@ -5,10 +5,10 @@ A block is marked by the line before it: `<!-- PATH -->` for a whole file, `<!--
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
+import jq  # type: ignore[import-not-found]  # an extension module, of which mypy knows nothing
 import pytest
 
 from tests.commands import REPOSITORY, ocap
@@ -19,6 +19,7 @@ BLOCK = re.compile(r"^<!-- (part of )?(examples/\S+) -->\n```\w*\n(.*?)\n```$", 
 PAGES = [*sorted(DOCS.rglob("*.md")), REPOSITORY / "README.md"]
 BLOCKS = [(page.name, *found) for page in PAGES for found in BLOCK.findall(page.read_text())]
 HELLO = REPOSITORY / "examples/hello"
+EXCHANGE = REPOSITORY / "tests/clusters/exchange/exchange.toml"
 
 
 @pytest.mark.parametrize(
@@ -44,10 +45,19 @@ def test_hello_runs_and_resumes(tmp_path: Path) -> None:
         assert (done.stdout, done.returncode) == ('hello: "Hello Ann, I am Bob. You are visitor 1."\n', 0)
 
 
-def test_jq_on_the_page_finds_what_it_says(tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    assert ocap("run", HELLO / "hello.toml", "--log-json", log).returncode == 0
-    entries = [json.loads(line) for line in log.read_text().splitlines()]
-    found = [it["kernel"]["method"] for it in entries if it["op"] == "message" and it["name"] == "bob"]
-    page = (REPOSITORY / "docs/reference/message-log.md").read_text()
+def test_jq_of_the_page_finds_what_it_says(tmp_path: Path) -> None:
+    page = (DOCS / "reference/message-log.md").read_text()
+    first, *others = re.findall(r"^(?:\$ )?jq -[cr] '([^']+)' log\.jsonl", page, re.MULTILINE)
+    hello, exchange = (
+        logged(cluster, tmp_path / name) for name, cluster in (("a", HELLO / "hello.toml"), ("b", EXCHANGE))
+    )
+    found = jq.compile(first).input_text(hello).all()
     assert "\n".join(["log.jsonl", *found, "```"]) in page
+    assert 4 == len(others)
+    for program in others:
+        assert [] != jq.compile(program).input_text(hello + exchange).all(), program
+
+
+def logged(cluster: Path, log: Path) -> str:
+    assert ocap("run", cluster, "--log-json", log).returncode == 0
+    return log.read_text()

@@ -11,15 +11,18 @@ import attrs
 import pytest
 from jsonschema import Draft202012Validator
 
+from ocap import DisconnectedError, E, Kernel, RevokedError
 from ocap.kernel.effects import Event
 from ocap.log import BadEntryError, Entry, event_line, from_event, from_json_line, to_json_line, to_line
-from ocap.log.entry import OPERATION_FIELDS, OPS
+from ocap.log.entry import KINDS, OPERATION_FIELDS, OPS
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.capdata import CapData
 from ocap.protocol.marshal import encode
 from ocap.protocol.refs import VatId
+from ocap.verify import verify
 from tests.log.made import every_event
 from tests.protocol.strategies import Thing
+from tests.ring.clusters import launch
 
 SCHEMA = json.loads((files("ocap.log") / "schema.json").read_text())
 VALID = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
@@ -67,6 +70,49 @@ def test_both_sides_show_their_own_references(value: Any, ours: tuple[str, ...],
 def test_every_operation_has_a_name_and_is_tried_here() -> None:
     operations = {*get_args(deliveries.Delivery), *get_args(syscalls.Syscall)}
     assert OPS.keys() == operations == {type(event.kernel) for event in every_event() if event.kernel is not None}
+
+
+def test_schema_reader_and_these_tests_know_the_same_kinds() -> None:
+    assert set(SCHEMA["properties"]["kind"]["enum"]) == KINDS == {event.kind for event in every_event()}
+
+
+async def test_whatever_a_kernel_tells_in_its_life_fits_the_schema(tmp_path: Path) -> None:
+    """Every kind, as a kernel makes it, and most operations."""
+    lines: list[str] = []
+    async with Kernel(tmp_path / "k.db", log=lambda event: lines.append(event_line(event, kernel.vat_name))) as kernel:
+        subcluster, a, b = await launch(kernel)
+        vats = {name: vat.id for name, vat in subcluster.vats.items()}
+        await E(a).log("says")
+        for method, argument in (("fail", "no luck"), ("flood", 40_000_000)):
+            with pytest.raises((LookupError, DisconnectedError)):
+                await getattr(E(a), method)(argument)
+        await kernel.suspend_vat(vats["b"])
+        waiting = E(b).echo(1)
+        await kernel.resume_vat(vats["b"])
+        assert [1] == await waiting
+        await kernel.restart_vat(vats["a"])
+        await kernel.upgrade_vat(vats["a"])
+        await kernel.ping_vat(vats["a"])
+        counter = await E(a).get_counter()
+        await E(b).keep("counter", counter)
+        await E(b).keep("counter", await E(a).make_thing("of the heap"))
+        del counter
+        kernel.collect_garbage(cycles=True)
+        await kernel.idle()
+        await kernel.revoke(subcluster.root)
+        with pytest.raises(RevokedError):
+            await E(a).echo(2)
+        await E(b).exit()
+        await kernel.terminate_vat(vats["a"])
+        await kernel.idle()
+    entries = [json.loads(line) for line in lines]
+    for line, entry in zip(lines, entries, strict=True):
+        assert list(VALID.iter_errors(entry)) == [], line
+        assert to_json_line(from_json_line(line)) == line
+    assert {entry["kind"] for entry in entries} == KINDS
+    rare = {"forward", "keep", "abandon_exports", "retire_exports", "retire_imports", "drop_imports", "drop_exports"}
+    assert {entry["op"] for entry in entries} - {None} >= OPERATION_FIELDS.keys() - rare
+    assert verify(tmp_path / "k.db") == []
 
 
 def test_schema_reader_and_code_know_the_same_operations_and_fields() -> None:
