@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from ocap.cli import control
 from ocap.cli.asking import NegativeAnswerError
 from ocap.cli.inspect import collect, explain, list_promises
-from ocap.cli.log import FOLLOWED, draw, explain_crank, show_log
+from ocap.cli.log import FOLLOWED, draw, explain_crank, log_of_daemon, show_log
 from ocap.cli.repl import prompt_in
 from ocap.cli.run import run_clusters
 from ocap.cli.verify import verify_file
@@ -147,9 +147,10 @@ def verify(
 
 @app.command
 def log(
-    file: Annotated[Path, Parameter(name="FILE")],
+    file: Annotated[Path | None, Parameter(name="FILE")] = None,
     /,
     *,
+    db: Annotated[Path | None, Parameter(negative="")] = None,
     follow: Annotated[bool, Parameter(negative="")] = False,
     tail: int | Literal["all"] | None = None,
     vat: Annotated[list[str] | None, Parameter(negative="")] = None,
@@ -164,7 +165,7 @@ def log(
     times: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Show the message traffic that `ocap run --log-json FILE` wrote, rotated parts included, a line for each entry.
+    """Show the message traffic that --log-json of `ocap run` or `ocap start` wrote, a line for each entry.
 
     Options that select add up: an entry is shown if it fits each of them. Exits with 1 if --why asks for a
     crank, or --vat, --method or --ref for a name, that the log does not have.
@@ -172,7 +173,9 @@ def log(
     Parameters
     ----------
     file
-        The log file.
+        The log file; its rotated parts are shown too. Without it, the one that the running daemon writes.
+    db
+        The database of that daemon; needed if several run.
     follow
         Show the last entries, wait for more, and show it as it is written. Ctrl-C stops.
     tail
@@ -211,15 +214,19 @@ def log(
         None if until is None else parse_time("--until", until),
         slower,
     )
+    control.check_seconds("--slower", slower)
     if tail is not None and tail != "all" and tail < 0:
         raise ConfigError("--tail", "is a number of entries, or all")
     if tail is not None and (why is not None or diagram is not None):
         raise ConfigError("--tail", "is for lines, not for --why and --diagram")
     if why is not None and (follow or not selection.is_everything):
         raise ConfigError("--why", "shows a whole chain: it cannot be followed or narrowed by other options")
+    if file is not None and db is not None:
+        raise ConfigError("--db", "is for the log of a daemon: FILE is named already")
+    if diagram is not None and (follow or times):
+        raise ConfigError("--diagram", "is a picture: it cannot be followed and has no times")
+    file = log_of_daemon(db) if file is None else file
     if diagram is not None:
-        if follow or times:
-            raise ConfigError("--diagram", "is a picture: it cannot be followed and has no times")
         return draw(file, selection, diagram, crank=why, as_json=json)
     if why is not None:
         return explain_crank(file, why, times=times, as_json=json)
@@ -239,6 +246,7 @@ class _Safe(logging.Formatter):
 def why(
     file: Annotated[Path, Parameter(name="FILE")],
     kref: Annotated[str, Parameter(name="KREF")],
+    /,
     *,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -261,6 +269,7 @@ def why(
 @app.command
 def promises(
     file: Annotated[Path, Parameter(name="FILE")],
+    /,
     *,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -279,6 +288,7 @@ def promises(
 @app.command
 def gc(
     file: Annotated[Path, Parameter(name="FILE")],
+    /,
     *,
     cycles: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,

@@ -111,8 +111,7 @@ def start(
     if not db.parent.is_dir():
         raise ConfigError("--db", f"{db}: its folder is not there")
     db = db.parent.resolve() / db.name
-    if not slow_crank >= 0:
-        raise ConfigError("--slow-crank", f"{slow_crank}: must be a number of seconds, or 0 for never")
+    check_seconds("--slow-crank", slow_crank, ", or 0 for never")
     if log_json is None and parse_retention(log_keep_size, log_keep_days) != Retention():
         raise ConfigError("--log-keep-size, --log-keep-days", "there is nothing to keep without --log-json FILE")
     options = Options(
@@ -168,6 +167,12 @@ class _Told:
 
 
 _WHAT = {"metrics": "metrics", "panel": "control panel"}
+
+
+def check_seconds(option: str, seconds: float | None, also: str = "") -> None:
+    """Raises `ConfigError` for a number that is no length of time."""
+    if seconds is not None and not seconds >= 0:
+        raise ConfigError(option, f"{seconds}: must be a number of seconds{also}")
 
 
 def wanted(metrics: int | None, *, panel: bool, panel_port: int | None, otel: bool) -> Wanted:
@@ -485,6 +490,7 @@ def send(
     json
         Print one line of JSON, {"answer": ...}.
     """
+    check_seconds("--timeout", timeout)
     arguments = [_json(f"argument {number}", text) for number, text in enumerate(values or [], 1)]
 
     async def sent(client: Client) -> Any:
@@ -547,6 +553,7 @@ def dead_letters(
     """
     if retry is not None and drop is not None:
         raise ConfigError("--retry, --drop", "one of them at a time")
+    check_seconds("--timeout", timeout)
     if timeout is not None and retry is None:
         raise ConfigError("--timeout", "there is no answer to wait for without --retry")
 

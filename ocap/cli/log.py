@@ -12,7 +12,10 @@ from pathlib import Path
 
 import attrs
 
+from ocap.cli.asking import ask
 from ocap.cli.traffic import Traffic
+from ocap.daemon.client import find_socket
+from ocap.daemon.place import read_info
 from ocap.legible import safe_text
 from ocap.log import BadEntryError, Entry, from_json_line, to_json_line
 from ocap.log.chain import Chain, Log, NoSuchCrankError, chain_to
@@ -26,6 +29,20 @@ from ocap.reasons import reason as os_reason
 
 FOLLOWED = 10
 """Entries that are shown before those to come, as `tail -f` does."""
+
+
+def log_of_daemon(database: Path | None) -> Path:
+    """The message log that the daemon on `database` writes, or the only daemon. It need not answer for that.
+
+    Raises:
+        NotRunningError: there is none, or there are several and no database was named.
+        ConfigError: it writes none.
+    """
+    path = find_socket(database)
+    about = read_info(path) or ask(database, "status")  # a run with a panel tells only who asks
+    if about["log_json"] is None:
+        raise ConfigError("FILE", "the daemon writes no message log; `ocap start --log-json FILE` has it write one")
+    return Path(about["log_json"])
 
 
 def show_log(path: Path, selection: Selection, *, follow: bool, tail: int | None, times: bool, as_json: bool) -> int:

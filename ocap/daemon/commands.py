@@ -328,7 +328,9 @@ class Commands:
         return {"kref": ref.kref, "vat": None if exporter is None else _vat(exporter)}
 
     async def revoke(self, *, target: str) -> Json:
-        """Let no message to an object through any more."""
+        """Let no message to an object through any more. As that is for good, it has to be named exactly."""
+        if not is_well_formed_kref(target):
+            raise NoSuchObjectError(f"{target}: is no kref of an object, such as ko7")
         ref = self._object(target)
         await self._kernel.revoke(ref)
         return {"kref": ref.kref}

@@ -50,6 +50,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (("gc", "."), 2, ".: is a folder; name a file"),
         (("why", ".", "ko1"), 2, ".: is a folder; name a file"),
         (("frobnicate",), 2, "frobnicate"),
+        (("send", "a", "echo", "--timeout", "nan"), 2, "--timeout: nan: must be a number of seconds"),
+        (("send", "a", "echo", "--timeout", "-1"), 2, "--timeout: -1.0: must be a number of seconds"),
+        (("dead-letters", "--retry", "7", "--timeout", "nan"), 2, "--timeout: nan: must be a number of seconds"),
+        (("start", "--db", "x.db", "--slow-crank", "nan"), 2, "--slow-crank: nan: must be a number of seconds, or 0"),
+        (("revoke", "a"), 2, "a: is no kref of an object, such as ko7"),
+        (("revoke", "ko99"), 2, "there is no object ko99"),
+        (("log",), 2, "FILE: the daemon writes no message log"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -1,4 +1,4 @@
-"""What holds for every command: it takes `--json`, its help names its options, shells complete it."""
+"""What holds for every command: it takes `--json`, its help names its options, shells complete it, bad input is one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import json
 import subprocess
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pytest
 
@@ -39,6 +39,34 @@ def test_completion_knows_every_command_and_option(shell: Literal["bash", "zsh",
         assert name in script
         for option in options_of(name):
             assert (option.removeprefix("--") if shell == "fish" else option) in script, (name, option)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_a_command_does_not_take_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = app[name].assemble_argument_collection()
+    places = ["1" for it in arguments if it.required and not it.name.startswith("--")]
+    bad = [["--nope"], *([it.name, "x"] for it in arguments if {int, float} & {it.hint, *get_args(it.hint)})]
+    if name != "send":  # which takes any number of arguments
+        bad.append(["1"] * 9)
+    if places:
+        bad.append([])
+    for words in bad:
+        assert 2 == run_app([name, *(places if words[:1] != ["1"] and words else []), *words]), words
+        out, error = capsys.readouterr()
+        assert ("", 1) == (out, error.count("\n")), (words, error)
+        assert error.startswith("ocap: ")
+        assert f"(see: ocap {name} --help)" in error or name == "send"  # to which --nope is an argument of the message
+
+
+def test_command_that_asks_a_daemon_says_that_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.toml").write_text(toml())
+    asking = [name for name in COMMANDS if name not in ("run", "start", "repl", "verify", "why", "promises", "gc")]
+    for name in asking:
+        needed = [it.name for it in app[name].assemble_argument_collection() if it.required]
+        given = [str(tmp_path / "c.toml") if it == "CLUSTER.toml" else "1" for it in needed]
+        assert (1 if name == "status" else 2) == run_app([name, *given])
+        line = "ocap: no daemon is running; start one with `ocap start CLUSTER.toml --db FILE`\n"
+        assert ("", line) == capsys.readouterr(), name
 
 
 def test_json_of_every_command_is_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,6 +166,8 @@ def test_bad_lines_are_named_and_passed_over(log: Path, capfd: CapFd) -> None:
     [
         (["--crank", "5..3"], "ocap: --crank: 5..3: ends before it begins"),
         (["--since", "x"], "ocap: --since: x: a time is given as 2026-01-31T12:00, or as 30s, 15m, 2h or 7d ago"),
+        (["--slower", "nan"], "ocap: --slower: nan: must be a number of seconds"),
+        (["--slower", "-1"], "ocap: --slower: -1.0: must be a number of seconds"),
         (["--tail", "-1"], "ocap: --tail: is a number of entries, or all"),
         (["--tail", "1", "--why", "3"], "ocap: --tail: is for lines, not for --why and --diagram"),
         (

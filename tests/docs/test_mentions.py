@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import vats
 from ocap.cli import app as cli
 from ocap.kernel.effects import Event
 from ocap.log import from_event, to_json_line
+from ocap.log.entry import KINDS, OPERATION_FIELDS
 from tests.commands import REPOSITORY
 
 REFERENCE = REPOSITORY / "docs/reference"
@@ -28,23 +28,45 @@ def code_on(page: str) -> set[str]:
     return {word for span in spans for word in re.findall(r"[\w-]+", span)}
 
 
-COMMANDS = {name: cli.app[name].default_command for name in cli.app if not name.startswith("-")}
+COMMANDS = [name for name in cli.app if not name.startswith("-")]
+PAGE = (REFERENCE / "command-line.md").read_text()
+SECTIONS = {
+    found[1]: found for found in re.finditer(r"^## ocap ([\w-]+)(.*)\n(?s:(.*?))(?=^## |\Z)", PAGE, re.MULTILINE)
+}
+
+
+def names_of(command: str) -> dict[bool, set[str]]:
+    """What the command line itself takes: its options (True), and what is given by its place."""
+    names = {name for it in cli.app[command].assemble_argument_collection() for name in it.names}
+    return {is_option: {name for name in names if name.startswith("--") is is_option} for is_option in (True, False)}
+
+
+def test_every_command_has_a_section_and_no_other() -> None:
+    assert {"run", "log", "verify", "why", "gc", "start", "send", "list"} < set(COMMANDS)
+    assert sorted(COMMANDS) == sorted(SECTIONS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_commands_and_options(name: str) -> None:
-    text = (REFERENCE / "command-line.md").read_text()
-    section = re.search(rf"^## ocap {name}\b.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert section, name
-    command = COMMANDS[name]
-    assert command is not None
-    for parameter in inspect.signature(command).parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            assert f"--{parameter.name.replace('_', '-')}" in section[0], (name, parameter.name)
+def test_section_has_every_option_of_its_command_and_no_other(name: str) -> None:
+    _, head, text = SECTIONS[name].groups()
+    own = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)  # consoles show other commands too
+    own = re.sub(rf"`ocap (?!{name}\b)[^`]*`", "", own)
+    found = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", own))
+    names = names_of(name)
+    assert names[True] == found - NOT_OF.get(name, set())
+    given = {word.strip("[].") for word in head.split()}
+    assert names[False] == given
 
 
-def test_no_command_is_forgotten() -> None:
-    assert {"run", "log", "verify", "why", "gc", "start", "send", "list"} < COMMANDS.keys()
+NOT_OF = {"log": {"--log-json"}, "panel": {"--panel"}}
+"""Options of other commands, of which a section speaks."""
+
+
+def test_page_has_what_every_command_takes_and_what_is_none() -> None:
+    head = PAGE.partition("## ")[0]
+    for name in ("--help", "-h", "--version", "--install-completion"):
+        assert f"`ocap {name}`" in head or f"`{name}`" in head, name
+    assert {"--help", "-h", "--version", "--install-completion"} == {it for it in cli.app if it.startswith("-")}
 
 
 def test_exported_names() -> None:
@@ -67,9 +89,9 @@ def test_error_classes() -> None:
     assert found - code_on("errors.md") == set()
 
 
-def test_log_fields() -> None:
+def test_log_fields_kinds_and_operations() -> None:
     fields = json.loads(to_json_line(from_event(Event(0, 0, "note", None), str)))
-    assert fields.keys() - code_on("message-log.md") == set()
+    assert {*fields, *KINDS, *OPERATION_FIELDS} - code_on("message-log.md") == set()
 
 
 def test_limits_and_their_values() -> None:
