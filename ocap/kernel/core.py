@@ -242,7 +242,8 @@ class Core:
     def _cleanup_crank(self) -> Crank | None:
         for vat in self.lifecycle.dying:
             self._cranks.begin(0)
-            self.lifecycle.clean_up(vat)
+            if self.lifecycle.clean_up(vat):
+                self.collector.forget(vat)
             return self._over()
         return None
 

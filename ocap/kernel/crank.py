@@ -69,13 +69,14 @@ class Cranks:
 
     def end(self) -> None:
         """Settle accounts, and keep what was done."""
-        if self._subclusters.launching:
+        if self._state.answered:
             self._subclusters.conclude_launches()
         self._counts.settle_accounts()
         self._state.keep()
-        for vat in self._lifecycle.dying:
+        while self._lifecycle.terminated:
+            vat = self._lifecycle.terminated.pop()
             if vat in self.running:
-                self.discard_worker(VatId(vat))
+                self.discard_worker(vat)
 
     def undo(self) -> None:
         """Take everything since the last `end` back."""

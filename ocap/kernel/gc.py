@@ -67,6 +67,11 @@ class Collector:
         if self._actions.wait_for(row.id):
             self._actions.activate(row.id)
 
+    def forget(self, vat: str) -> None:
+        """The vat is gone."""
+        self._until_reap.pop(vat, None)
+        self._audits.pop(vat, None)
+
     def count_delivery(self, row: VatRow) -> None:
         """The vat took a delivery, which may be the one after which it is to be asked."""
         left, until = self._until_reap[row.id]

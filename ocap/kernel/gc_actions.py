@@ -84,6 +84,11 @@ class GcActions:
             for kref in list(actions):
                 self.remove(vat, kind, kref)
 
+    def forget(self, vat: str) -> None:
+        """The vat is gone, and nothing waits for it."""
+        if vat in self._by_vat:
+            self._journal.note(self._by_vat.__setitem__, vat, self._by_vat.pop(vat))
+
     def _of(self, vat: str) -> dict[str, dict[str, None]]:
         actions = self._by_vat.get(vat)
         if actions is None:

@@ -31,6 +31,7 @@ from ocap.protocol.refs import (
     ROOT,
     Kref,
     SubclusterId,
+    VatId,
     is_durable,
     is_promise_kref,
     is_vat_allocated,
@@ -74,6 +75,8 @@ class Lifecycle:
     """The names of vats of which the last trace went since the last commit: the log still speaks of them."""
     dying: dict[str, None] = field(init=False, factory=dict)
     """Vats that are to be cleaned up."""
+    terminated: list[VatId] = field(init=False, factory=list)
+    """Vats terminated in this unit of work: should one have a worker, it is to be discarded."""
 
     def __attrs_post_init__(self) -> None:
         self.dying |= dict.fromkeys(self._state.backend.vats_in("terminated"))
@@ -178,7 +181,7 @@ class Lifecycle:
     def _leave_promise(self, keeper: VatKeeper, kref: str) -> None:
         row = keeper.clist.by_kref(kref)
         assert row is not None
-        self._promises.unsubscribe(self._state.promises[kref], keeper.row.id)
+        self._state.unsubscribe(self._state.promises[kref], keeper.row.id)
         keeper.clist.remove(row)
         self._counts.decref(kref)
 
@@ -247,6 +250,8 @@ class Lifecycle:
         self._state.gc.clear(row.id)
         self._state.journal.note(self.dying.pop, row.id, None)
         self.dying[row.id] = None
+        self._state.journal.note(self.terminated.pop)
+        self.terminated.append(row.id)
 
     def clean_up(self, vat: str) -> bool:
         """Remove some of what a dead vat leaves; whether it is all gone."""
@@ -275,6 +280,7 @@ class Lifecycle:
             self._counts.decref(row.done)
         self.departed[vat] = row.name
         self._state.vats.delete(vat)
+        self._state.forget_vat(vat)
         del self.dying[vat]
         self._keepers.pop(vat, None)
         return True

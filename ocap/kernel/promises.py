@@ -47,12 +47,8 @@ class Promises:
             self._notify(promise, subscriber)
         elif subscriber not in promise.subscribers:
             subscribers = self._state.promises.edit(promise.kref, promise).subscribers
-            self._state.journal.note(subscribers.__delitem__, subscriber)
+            self._state.journal.note(subscribers.pop, subscriber, None)
             subscribers[subscriber] = None
-
-    def unsubscribe(self, promise: PromiseRow, subscriber: str) -> None:
-        if subscriber in promise.subscribers:
-            self._set_subscribers(promise, {s: None for s in promise.subscribers if s != subscriber})
 
     def final(self, promise: PromiseRow) -> PromiseRow:
         """The promise at the end of the chain that `promise` follows."""
@@ -73,13 +69,15 @@ class Promises:
             promise.data = data
             promise.state = "rejected" if rejected else "fulfilled"
             promise.decider = None
+            if kref in self._state.launching:
+                self._state.answered.append(kref)
             if promise.target is not None:
-                self.unsubscribe(rows[promise.target], kref)  # unless that is what settled
+                self._state.unsubscribe(rows[promise.target], kref)  # unless that is what settled
                 self._counts.decref(promise.target)
                 promise.target = None
             subscribers = promise.subscribers
             if subscribers:
-                self._set_subscribers(promise, {})
+                promise.subscribers = {}
                 for subscriber in subscribers:
                     if is_promise_kref(subscriber):
                         unsettled.append(rows[subscriber])
@@ -109,6 +107,3 @@ class Promises:
     def _notify(self, promise: PromiseRow, vat: str) -> None:
         self._counts.hold(promise)
         self._state.queue.push(Notify(VatId(vat), promise.kref, self._state.crank))
-
-    def _set_subscribers(self, promise: PromiseRow, subscribers: dict[str, None]) -> None:
-        self._state.promises.edit(promise.kref, promise).subscribers = subscribers

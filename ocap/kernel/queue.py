@@ -8,13 +8,15 @@ Invariants:
 1. An item is in one place, and keeps its sequence number wherever it moves.
 2. Sequence numbers only grow, and give the order within a place. So two messages of one sender to
    one target arrive in the order they were sent, also when only one of them had to wait.
+3. After something was released the head is not looked at before the unit of work is over.
 """
 
 from __future__ import annotations
 
 from bisect import bisect
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heappop, heappush, merge
 
 from attrs import frozen
 
@@ -58,6 +60,9 @@ class Queue:
         self._load = load
         self._next = next_seq
         self._run = _Place(load(RUN_QUEUE))
+        self._older: list[Entry] = []  # of the run queue what waited elsewhere, as a heap
+        self._returned: list[Entry] = []  # the same, since the head was last looked at
+        self._has_older = False  # whether there may be any of both; nearly never, and asked at each crank
         self._places: dict[str, _Place | None] = {RUN_QUEUE: self._run}  # None: known to be empty
 
     @property
@@ -66,7 +71,8 @@ class Queue:
 
     def __len__(self) -> int:
         """How many items the run queue holds."""
-        return len(self._run.entries)
+        count = len(self._run.entries)
+        return count + len(self._older) + len(self._returned) if self._has_older else count
 
     @property
     def weight(self) -> int:
@@ -75,7 +81,7 @@ class Queue:
 
     def __iter__(self) -> Iterator[Item]:
         """The items of the run queue, in order."""
-        return (item for _, item in self._run.entries)
+        return (item for _, item in merge(sorted(self._older + self._returned), self._run.entries))
 
     def push(self, item: Item) -> None:
         """A new item, at the end of the run queue."""
@@ -90,7 +96,16 @@ class Queue:
         self._run.weight -= weight_of(self._run.entries.pop()[1])
 
     def peek(self) -> Item | None:
-        return self._run.entries[0][1] if self._run.entries else None
+        front = self._front() if self._has_older else self._run.entries
+        return front[0][1] if front else None
+
+    def _front(self) -> Sequence[Entry]:
+        """Where the head is: the first entry there."""
+        while self._returned:
+            heappush(self._older, self._returned.pop())
+        run, older = self._run.entries, self._older
+        self._has_older = bool(older)
+        return older if older and (not run or older[0] < run[0]) else run
 
     def pop(self) -> Item:
         """The head of the run queue, taken out."""
@@ -122,35 +137,31 @@ class Queue:
         place = self._at(where)
         if not place.entries:
             return
-        released = list(place.entries)
-        for entry in released:
+        for entry in place.entries:
             self._move(entry, where, RUN_QUEUE)
-        run, older = self._run.entries, []
-        while run and run[0][0] < released[-1][0]:
-            older.append(run.popleft())
-        self._journal.note(self._unrelease, place, released, older)
-        run.extendleft(sorted(older + released, key=_seq, reverse=True))
+        self._journal.note(self._unrelease, place, len(place.entries))
+        self._returned += place.entries
+        self._has_older = True
         self._run.weight += place.weight
         place.entries.clear()
         place.weight = 0
 
-    def _unrelease(self, place: _Place, released: list[Entry], older: list[Entry]) -> None:
-        run = self._run.entries
-        for _ in range(len(older) + len(released)):
-            run.popleft()
-        run.extendleft(reversed(older))
-        place.entries.extend(released)
-        place.weight = sum(weight_of(item) for _, item in released)
+    def _unrelease(self, place: _Place, count: int) -> None:
+        place.entries.extend(self._returned[-count:])
+        del self._returned[-count:]
+        place.weight = sum(weight_of(item) for _, item in place.entries)
         self._run.weight -= place.weight
 
     def _take_head(self) -> Entry:
-        entry = self._run.entries.popleft()
+        is_older = self._has_older and self._front() is self._older
+        entry = heappop(self._older) if is_older else self._run.entries.popleft()
         self._run.weight -= weight_of(entry[1])
         self._journal.note(self._untake, entry)
         return entry
 
     def _untake(self, entry: Entry) -> None:
-        self._run.entries.appendleft(entry)
+        heappush(self._older, entry)
+        self._has_older = True
         self._run.weight += weight_of(entry[1])
 
     def _move(self, entry: Entry, old: str, new: str) -> None:
@@ -169,7 +180,7 @@ class Queue:
         self._journal.note(self._places.pop, where)
 
     def forget(self, where: str) -> None:
-        """The promise is gone; nothing waits there."""
+        """The promise or vat is gone; nothing waits there."""
         if where in self._places:
             self._journal.note(self._places.__setitem__, where, self._places.pop(where))
 

@@ -110,8 +110,7 @@ class Refcounts:
         if promise.data is not None:
             self.decref_slots(promise.data)
         if promise.target is not None:
-            followed = self._state.promises.edit(promise.target, self._state.promises[promise.target])
-            followed.subscribers = {s: None for s in followed.subscribers if s != promise.kref}
+            self._state.unsubscribe(self._state.promises[promise.target], promise.kref)
             self.decref(promise.target)
         self._state.promises.delete(promise.kref)
         self._state.queue.forget(promise.kref)

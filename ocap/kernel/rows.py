@@ -54,6 +54,8 @@ class PromiseRow(Row):
     target: Kref | None = None  # forwarded: the promise it follows
     # Who is to be told: vats, and the promises that follow this one. A dict for its order.
     subscribers: dict[str, None] = field(factory=dict)
+    # The unit of work that the dict of these is of: the journal may have the one before.
+    copied: int = field(default=0, init=False)
 
 
 @define(eq=False)

@@ -92,6 +92,10 @@ class State:
         self._kept = 0
         self.maybe_free: dict[str, None] = {}
         """Krefs whose count fell to zero in this crank. A dict for its order."""
+        self.launching: dict[str, SubclusterId] = {}
+        """Result promises of launches under way."""
+        self.answered: list[str] = []
+        """Those of them that settled in this crank."""
 
     # ---- ids ------------------------------------------------------------------------------
 
@@ -132,6 +136,24 @@ class State:
             clist = self._clists[vat] = Clist(VatId(vat), self.journal, self.backend, self.born, self._changed)
         return clist
 
+    def forget_vat(self, vat: str) -> None:
+        """The last trace of a vat goes: nothing of its is looked for again."""
+        if vat in self._clists:
+            self.journal.note(self._clists.__setitem__, vat, self._clists.pop(vat))
+        self.gc.forget(vat)
+        self.queue.forget(vat)
+
+    # ---- subscribers ----------------------------------------------------------------------
+
+    def unsubscribe(self, promise: PromiseRow, subscriber: str) -> None:
+        """Take a subscriber from a promise. They are copied but once in a unit of work, in which very many may go."""
+        if subscriber in promise.subscribers:
+            self.promises.edit(promise.kref, promise)
+            if promise.copied != self.journal.unit:
+                promise.copied = self.journal.unit
+                promise.subscribers = promise.subscribers.copy()
+            del promise.subscribers[subscriber]
+
     # ---- effects --------------------------------------------------------------------------
 
     def emit(self, effect: Effect) -> None:
@@ -158,6 +180,7 @@ class State:
     def rollback(self) -> None:
         """Undo everything since the last `keep`."""
         self.maybe_free.clear()
+        self.answered.clear()
         self.journal.rollback()
         del self._effects[self._kept :]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from ocap.kernel.bodies import Named, are_alike, write_body
 from ocap.kernel.configs import is_built_as, vat_names, with_vat, without_vat
@@ -82,8 +82,6 @@ class Subclusters:
     _promises: Promises
     _lifecycle: Lifecycle
     _facets: Facets
-    launching: dict[str, SubclusterId] = field(init=False, factory=dict)
-    """Result promises of launches under way."""
 
     def launch(self, spec: LaunchSpec) -> SubclusterRow:
         """Enter a subcluster and its vats, and queue their creation and then bootstrap.
@@ -106,8 +104,8 @@ class Subclusters:
             subcluster, spec.name, spec.config, first.id, result, is_system=spec.is_system, replaces=spec.replaces
         )
         state.subclusters.insert(subcluster, made)
-        state.journal.note(self.launching.pop, result)
-        self.launching[result] = subcluster
+        state.journal.note(state.launching.pop, result)
+        state.launching[result] = subcluster
         services = {name: Named(name, kref) for name, kref in spec.services}
         if spec.vat_admin is not None:
             services[spec.vat_admin] = Named("VatAdmin", self._facets.make("vat_admin", subcluster))
@@ -121,26 +119,28 @@ class Subclusters:
 
     def conclude_launches(self) -> None:
         """At the end of a unit of work: a launch whose bootstrap has answered stands or falls with it."""
-        for result, subcluster in list(self.launching.items()):
-            promise = self._state.promises[result]
-            if promise.data is not None:
-                self._concluded(result)
-                row = self._state.subclusters[subcluster]
-                if promise.state == "rejected":
-                    self.terminate(row, "its launch failed")
-                    continue
-                old = None if row.replaces is None else self._state.subclusters.get(row.replaces)
-                if row.replaces is not None and old is None:
-                    self.terminate(row, f"{row.replaces}, which it was to replace, has ended")
-                    continue
-                self._state.subclusters.edit(subcluster, row)
-                row.state = "running"
-                row.replaces = None
-                if old is not None:
-                    self.terminate(old, f"its subcluster was reloaded, as {row.id}")
+        state = self._state
+        for result in state.answered:  # to end a subcluster may give up the launch of another
+            if result not in state.launching:
+                continue
+            row = state.subclusters[state.launching[result]]
+            self._concluded(result)
+            if state.promises[result].state == "rejected":
+                self.terminate(row, "its launch failed")
+                continue
+            old = None if row.replaces is None else state.subclusters.get(row.replaces)
+            if row.replaces is not None and old is None:
+                self.terminate(row, f"{row.replaces}, which it was to replace, has ended")
+                continue
+            state.subclusters.edit(row.id, row)
+            row.state = "running"
+            row.replaces = None
+            if old is not None:
+                self.terminate(old, f"its subcluster was reloaded, as {row.id}")
+        state.answered.clear()
 
     def _concluded(self, result: str) -> None:
-        self._state.journal.note(self.launching.__setitem__, result, self.launching.pop(result))
+        self._state.journal.note(self._state.launching.__setitem__, result, self._state.launching.pop(result))
 
     def creation_failed(self, vat: VatRow, reason: str) -> None:
         """A vat of the config that could not be created takes its launch with it, or leaves the config again."""
@@ -242,7 +242,7 @@ class Subclusters:
     def terminate(self, row: SubclusterRow, reason: str = "its subcluster was terminated") -> None:
         """Terminate every vat of a subcluster and forget it."""
         promise = self._state.promises[row.result]
-        if row.result in self.launching:
+        if row.result in self._state.launching:
             self._concluded(row.result)
             if promise.data is None:  # whoever launches it is told before its vats take all they decide with them
                 self._promises.settle(promise, True, encode_error(LaunchError(reason)))

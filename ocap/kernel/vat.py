@@ -269,7 +269,7 @@ class VatKeeper:
         done = []
         for settlement, data in zip(call.settlements, translated, strict=True):
             promise = self._decided(settlement.promise, "resolved")
-            self._promises.unsubscribe(promise, self.row.id)  # it knows
+            self._state.unsubscribe(promise, self.row.id)  # it knows
             self._promises.settle(promise, settlement.rejected, data)
             self._retire_promise(promise)
             if traced:
@@ -279,7 +279,7 @@ class VatKeeper:
     def _forward(self, call: syscalls.Forward) -> syscalls.Forward:
         to = self._promise(call.to)
         promise = self._decided(call.promise, "forwarded")
-        self._promises.unsubscribe(promise, self.row.id)  # it will hear of the other
+        self._state.unsubscribe(promise, self.row.id)  # it will hear of the other
         self._promises.forward(promise, to)
         self._retire_promise(promise)
         return syscalls.Forward(promise.kref, to.kref)

@@ -177,6 +177,8 @@ def incoherences(world: World) -> list[str]:
                     found.append(f"{vat} {ref}: {_plain(row)} in memory, {_plain(stored)} in the store")
     for place, waiting in state.queue._places.items():
         entries = [] if waiting is None else list(waiting.entries)
+        if waiting is state.queue._run:
+            entries = sorted(state.queue._older + state.queue._returned + entries)
         if waiting is not None and waiting.weight != sum(weight_of(item) for _, item in entries):
             found.append(f"queue at {place!r}: its weight is {waiting.weight}")
         if entries != backend.load_place(place):
@@ -199,6 +201,6 @@ def _plain(row: Any) -> Any:
     if not attrs.has(type(row)):
         return row
     return {
-        **attrs.asdict(row, filter=lambda it, _: it.name != "unit"),
+        **attrs.asdict(row, filter=lambda it, _: it.init),
         "subscribers": list(getattr(row, "subscribers", ())),
     }

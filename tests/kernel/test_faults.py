@@ -245,7 +245,7 @@ class TestLaunch:
 
         vref = launch(world, "x", {"x": pass_on})
         world.run()
-        (row,) = world.core.subclusters.launching.values()
+        (row,) = world.core.state.launching.values()
         subcluster = world.core.state.subclusters[row]
         world.core.between_cranks(lambda: world.core.subclusters.terminate(subcluster))
         world.run()

@@ -223,11 +223,11 @@ class TestSuspendedBeforeItIsCreated:
         ]
         row = world.row("a")
         assert ("suspended", 0, True) == (row.state, row.incarnation, row.ended)
-        assert {"s1"} == set(world.core.subclusters.launching.values())
+        assert {"s1"} == set(world.core.state.launching.values())
         world.core.between_cranks(lambda: world.core.lifecycle.resume(row))
         assert [("a", "bootstrap")] == messages(world.run())
         assert ("live", 1, None) == (row.state, row.incarnation, row.reason)
-        assert {} == world.core.subclusters.launching
+        assert {} == world.core.state.launching
 
     def test_resumed_before_its_turn_it_is_new_again(self, world: World) -> None:
         self.hold(world, "b")
@@ -240,5 +240,5 @@ class TestSuspendedBeforeItIsCreated:
         world.on("b", lambda _: syscalls.Outcome(fault="no"))
         self.hold(world, "b")
         world.run()
-        assert {} == world.core.subclusters.launching
+        assert {} == world.core.state.launching
         assert {HOST, KERNEL} == set(world.backend.vats())

@@ -113,7 +113,7 @@ async def kill_at_each_step(
             assert not acknowledged or found == allowed[-1], (point, number)
             seen.add(found)
             assert {vat.state for vat in kernel.get_vats()} <= {"live", "suspended"}
-            assert (0, 0) == (kernel.status()["run_queue"], len(kernel._core.subclusters.launching))
+            assert (0, 0) == (kernel.status()["run_queue"], len(kernel._core.state.launching))
             # The kernel is as good as ever.
             await kernel.launch_subcluster(counters(source))
         assert verify(path) == [], (point, number)
