@@ -115,12 +115,12 @@ class _Kernel:
 
     def heard_by(self, crank: int) -> list[str]:
         """The promise whose settlement a crank was to hear of, and those that it followed to get it."""
-        found: list[str] = []
+        found: dict[str, None] = {}
         promise = self.heard.get(crank)
         while promise is not None and promise not in found:
-            found.append(promise)
+            found[promise] = None
             promise = self.followed.get(promise, (0, None))[1]
-        return found
+        return list(found)
 
     def promises_of(self, cranks: Iterable[int]) -> set[str]:
         return {promise for crank in cranks for promise in self.heard_by(crank)}

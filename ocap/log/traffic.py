@@ -7,6 +7,7 @@ not be delivered. What a vat does to itself, and what becomes of it, is a note.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
@@ -114,7 +115,7 @@ class _Origins:
     def __init__(self, ran: Mapping[int, str]) -> None:
         self._ran = ran
         self._senders: dict[str, str] = {}  # by the promise of the answer
-        self._unanswered: dict[tuple[int, str], list[str]] = {}  # by crank and method
+        self._unanswered: dict[tuple[int, str], deque[str]] = {}  # by crank and method
         self._settlers: dict[str, str] = {}
         self._follows: dict[str, str] = {}
 
@@ -144,7 +145,7 @@ class _Origins:
             case "send" if ours["result"] is not None:
                 self._senders[ours["result"]] = vat
             case "send":
-                self._unanswered.setdefault((entry.crank, ours["method"]), []).append(vat)
+                self._unanswered.setdefault((entry.crank, ours["method"]), deque()).append(vat)
             case "resolve":
                 for settlement in entry.settlements():
                     self._settlers[settlement["promise"]] = vat
@@ -173,7 +174,7 @@ class _Origins:
         if ours["result"] is not None:
             return self._senders.pop(ours["result"], otherwise)
         senders = self._unanswered.get((entry.cause, ours["method"]))
-        return senders.pop(0) if senders else otherwise
+        return senders.popleft() if senders else otherwise
 
     def _settler(self, entry: Entry, promise: str) -> str:
         seen = set()

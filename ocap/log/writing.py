@@ -106,17 +106,18 @@ class LogFile:
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         # Not 0666: what vats tell each other is nobody else's business.
-        self._fd = os.open(self.path, flags, 0o600)
-        status = os.fstat(self._fd)
+        fd = os.open(self.path, flags, 0o600)
+        status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            self._rotates = False
+            self._fd, self._rotates = fd, False
             return
         try:
-            fcntl.flock(self._fd, (fcntl.LOCK_EX if self._rotates else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            fcntl.flock(fd, (fcntl.LOCK_EX if self._rotates else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self._fd)
+            os.close(fd)
             reason = "another program writes to this log, and one that is rotated has one writer"
             raise ConfigError("--log-json", f"{self.path}: {reason}") from None
+        self._fd = fd
         self._size = status.st_size
         self._began = self._now()
         if self._size:
@@ -161,8 +162,9 @@ class LogFile:
         parts = parts_of(self.path)
         number = parts[-1][0] + 1 if parts else 1
         self.path.rename(self.path.with_name(f"{self.path.name}.{number:06}"))
-        os.close(self._fd)
-        self._open()
+        old = self._fd
+        self._open()  # if that fails, the old one is still there to be closed, and nobody else's
+        os.close(old)
         self._take_away()
 
     def _take_away(self) -> None:

@@ -127,6 +127,25 @@ def test_log_that_is_rotated_has_one_writer(path: Path) -> None:
         log.close()
 
 
+def test_log_that_cannot_be_rotated_closes_no_file_but_its_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogFile(path, Retention(size=MIN_SIZE))
+    log.write("a" * MIN_SIZE)
+    rename = Path.rename
+
+    def occupied(this: Path, target: Path) -> Path:
+        done = rename(this, target)
+        this.mkdir()  # in the place of the new file
+        return done
+
+    monkeypatch.setattr(Path, "rename", occupied)
+    with pytest.raises(OSError, match="log"):
+        log.write("b")
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(5)]  # which get the numbers that are free
+    log.close()
+    for other in others:
+        os.close(other)
+
+
 def test_what_is_no_plain_file_is_not_rotated(tmp_path: Path) -> None:
     log = LogFile(Path(os.devnull), Retention(size=MIN_SIZE))
     for _ in range(100):
