@@ -27,7 +27,7 @@ from ocap.host.services import Services
 from ocap.kernel.core import Core
 from ocap.kernel.effects import MESSAGES, Effect, Event
 from ocap.kernel.gc import REAP_AFTER
-from ocap.legible import safe_lines
+from ocap.legible import safe_lines, safe_text
 from ocap.protocol import deliveries
 from ocap.protocol.errors import (
     KernelClosedError,
@@ -120,11 +120,11 @@ class Kernel:
         self._nursery = await self._nursery_manager.__aenter__()
         workers = Workers(self._nursery, self._supervise)
         self._endpoint.is_closed = False
-        if self._watchdog is not None:
-            self._watchdog.start(workers.supervisor)
         self._nursery.start_soon(self._scheduler.run, workers, name="ocap scheduler")
         self._nursery.start_soon(self._services.run, self._nursery, name="ocap services")
         try:
+            if self._watchdog is not None:
+                self._watchdog.start(workers.supervisor)
             await self._control.settle_system(self._system)
         except BaseException:
             if await self.__aexit__(*sys.exc_info()):
@@ -197,6 +197,10 @@ class Kernel:
         """What a vat logs and what goes wrong, for Python's log and whoever counts."""
         if self._scheduler.tally is not None and event.vat is not None:
             self._scheduler.tally.events[event.vat, event.kind] += 1
+        if event.kind == "error":
+            if logger.isEnabledFor(logging.INFO):
+                self._note_error(event)
+            return
         text = safe_lines(event.text or "")
         if event.kind == "fault":
             is_launch = isinstance(event.vat_side, deliveries.StartVat) and event.vat_side.incarnation == 0
@@ -209,13 +213,15 @@ class Kernel:
             logger.info("vat %s is resumed: %s", event.vat, text)
         elif event.kind == "terminate":
             logger.info("vat %s has ended: %s", event.vat, text)
-        elif event.kind == "error":
-            error_id, _, trace = (event.text or "").removeprefix("error:").partition("\n")
-            # One line: whoever answers with errors every second is not to bury what else is logged.
-            logger.info("in vat %s, crank %d: %s, error %s", event.vat, event.crank, headline(trace), error_id)
-            logger.debug("error %s: %s", error_id, trace)
         elif event.kind == "log":
             logger.info("vat %s says: %s", event.vat, text)
+
+    def _note_error(self, event: Event) -> None:
+        """On one line: whoever answers with errors every second is not to bury what else is logged."""
+        error_id, _, trace = (event.text or "").removeprefix("error:").partition("\n")
+        what = safe_text(headline(trace))
+        logger.info("in vat %s, crank %d: %s, error %s", event.vat, event.crank, what, error_id)
+        logger.debug("error %s: %s", error_id, safe_lines(trace))
 
     def _serve(self, message: deliveries.Message) -> None:
         if self._nursery is not None and not self._endpoint.is_closed:

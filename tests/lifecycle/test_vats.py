@@ -344,3 +344,16 @@ async def test_error_is_one_line_of_the_log_and_its_traceback_is_detail(
     assert line.startswith(f"in vat v1, crank {crank}: KeyError: 'nothing' ({source}, line ")
     assert line.endswith("), error v1.0.1")
     assert "Traceback (most recent call last)" in traceback
+
+
+async def test_error_that_a_vat_raised_is_inert_in_the_log(
+    path: Path, source: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "ocap")
+    edit(source, 'return "ready"', r'raise ValueError("\x1b[2J, and turned \u202e round")')
+    async with Kernel(path, durability="process") as kernel:
+        with pytest.raises(LaunchError):
+            await kernel.launch_subcluster(counters(source))
+    said = [it.getMessage() for it in caplog.records if "turned" in it.getMessage()]
+    assert 2 <= len(said)
+    assert [] == [it for it in said if "\x1b" in it or "\u202e" in it]
