@@ -220,8 +220,9 @@ class Feeds:
         """The feed of that filter, which somebody looks at; it may have begun just now."""
         feed = self._feeds.get(chosen)
         if feed is None:
-            if len(self._feeds) >= FEEDS:
-                self._forget(min((it for it in self._feeds.values() if not it.is_looked_at), key=lambda it: it.left_at))
+            idle = [it for it in self._feeds.values() if not it.is_looked_at]
+            if len(self._feeds) >= FEEDS and idle:
+                self._forget(min(idle, key=lambda it: it.left_at))
             feed = self._feeds[chosen] = Feed(chosen)
             self._begun[0].send_nowait(feed)
         feed.glance()

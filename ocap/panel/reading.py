@@ -7,6 +7,7 @@ wrote is decoded for showing only: references stay names.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,9 +102,11 @@ class Reader:
         found = self._rows(
             "SELECT id, name, bootstrap, is_system, state, replaces FROM subclusters ORDER BY length(id), id"
         )
-        vats = self.vats()
+        vats: defaultdict[str, list[Row]] = defaultdict(list)
+        for vat in self.vats():
+            vats[vat["subcluster"]].append(vat)
         for it in found:
-            it["vats"] = [vat for vat in vats if vat["subcluster"] == it["id"]]
+            it["vats"] = vats[it["id"]]
         return found
 
     def subcluster(self, id_: str) -> Row:
