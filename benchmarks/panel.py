@@ -8,6 +8,10 @@ The first needs a processor that is free for the others; the second tells what t
 
 So for each of the ways in which traffic is shown: all of it, as far as that is cheap; with a filter for a method that
 is one in a hundred messages; and from the log file that the kernel writes, with and without a panel.
+
+With `--hostile`: what crowds cost. There is a panel all the time, and in turn nobody at it, or a thousand connections that
+each begin a request and go on with a byte a second, or that say nothing; and the same at the port of the metrics and the
+control socket, which are the kernel's own. Those that are ended are opened anew, within a second.
 """
 
 from __future__ import annotations
@@ -18,18 +22,20 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import trio
 
 from benchmarks.cases import PingPong
-from ocap import E, Kernel
+from ocap import E, Kernel, metrics
 from ocap.daemon.commands import Commands
 from ocap.daemon.server import open_control
 from ocap.daemon.tap import Tap
@@ -45,6 +51,20 @@ SLICES = 40
 WAYS = {"everything": "", "a method": "weigh", "the log file": ""}
 """How somebody looks: the method that is asked for."""
 
+BEGUN = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: a"
+"""What never becomes a request."""
+
+CROWDS = {
+    "slow requests to the panel": ("panel", BEGUN),
+    "silent connections to the panel": ("panel", ""),
+    "slow requests to the metrics": ("metrics", BEGUN),
+    "silent connections to the control socket": ("socket", ""),
+}
+"""Who crowds: where, and what each says before it goes on as slowly as can be."""
+
+CROWD = 1_000
+"""Connections."""
+
 Rate = tuple[float, float]
 """Round trips a second, by the clock and by this process's processor time."""
 
@@ -53,8 +73,12 @@ class NobodyLookedError(RuntimeError):
     """The one who was to look saw nothing: the numbers mean nothing."""
 
 
+class NobodyCameError(RuntimeError):
+    """There was no crowd: the numbers mean nothing."""
+
+
 async def main(pairs: int, size: int, folder: Path, ways: Sequence[str] = tuple(WAYS)) -> dict[str, Any]:
-    """Measure; by way the rates of each pair, the median of their ratios, and how many lines were seen."""
+    """Measure; by way or crowd the rates of each pair, the median of their ratios, and how many lines or connections there were."""
     return {way: await _measure(way, pairs, size, folder) for way in ways}
 
 
@@ -68,15 +92,16 @@ async def _measure(way: str, pairs: int, size: int, folder: Path) -> dict[str, A
             tap = Tap(kernel, write)
             nursery.start_soon(tap.run)
             about = {"database": str(database), "folder": place, "log_json": log and str(log)}
-            async with open_control(Commands(kernel, tap, about), database):
+            async with open_control(Commands(kernel, tap, about), database) as control:
                 case = PingPong(kernel)
                 await case.prepare()
                 await case.work(size // 4)
-                found = [await _pair(case, size, database, WAYS[way]) for _ in range(pairs)]
+                async with _beside(way, kernel, database, control) as beside:
+                    found = [await _pair(case, size, beside) for _ in range(pairs)]
             nursery.cancel_scope.cancel()
-    rates = [(alone, seen) for alone, seen, _ in found]
-    lines = median(lines for _, _, lines in found)
-    return {"pairs": rates, "clock": _spread(rates, 0), "processor": _spread(rates, 1), "lines": lines}
+    rates = [(alone, beside) for alone, beside, _ in found]
+    count = median(count for _, _, count in found)
+    return {"pairs": rates, "clock": _spread(rates, 0), "processor": _spread(rates, 1), "count": count}
 
 
 def _spread(rates: list[tuple[Rate, Rate]], which: int) -> dict[str, float]:
@@ -109,25 +134,81 @@ async def _panel(database: Path) -> AsyncIterator[list[str]]:
         nursery.cancel_scope.cancel()
 
 
-async def _pair(case: PingPong, size: int, database: Path, method: str) -> tuple[Rate, Rate, int]:
-    """Without a panel, and with one that is looked at; and how many lines were seen there."""
+Beside = Callable[[], AbstractAsyncContextManager[Callable[[], Awaitable[int]]]]
+"""What there is beside the kernel in half of the repetitions; gives what ends it and says how much it was."""
+
+
+@asynccontextmanager
+async def _beside(way: str, kernel: Kernel, database: Path, control: Path) -> AsyncIterator[Beside]:
+    if way in WAYS:
+        yield partial(_looked_at, database, WAYS[way])
+        return
+    async with _panel(database) as links, trio.open_nursery() as nursery:
+        pages = await nursery.start(metrics.serve, kernel, 0)
+        ports = {"panel": urlsplit(links[0]).port, "metrics": urlsplit(pages).port, "socket": control}
+        place, head = CROWDS[way]
+        yield partial(_crowded, str(ports[place]), head)
+        nursery.cancel_scope.cancel()
+
+
+async def _pair(case: PingPong, size: int, beside: Beside) -> tuple[Rate, Rate, int]:
+    """Without it, and with it; and how much it was."""
     alone = await _rate(case, size)
-    async with _panel(database) as links:
-        command = [sys.executable, "-m", "benchmarks.panel", "--look", links[-1], "--method", method]
-        looker = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert looker.stdin is not None
-        assert looker.stdout is not None
-        said = await looker.stdout.receive_some()
-        assert said == b"looking"
+    async with beside() as end:
         rate = await _rate(case, size)
-        await trio.sleep(0.5)  # until the last news is there
-        await looker.stdin.aclose()
-        lines = int(b"".join([data async for data in looker.stdout]))
-        await looker.wait()
-    if lines < 10:
-        raise NobodyLookedError(f"only {lines} lines were seen")
-    await trio.sleep(0.5)  # until the kernel knows that nobody looks any more
-    return alone, rate, lines
+        count = await end()
+    await trio.sleep(0.5)  # until the kernel knows that nobody is there any more
+    return alone, rate, count
+
+
+@asynccontextmanager
+async def _looked_at(database: Path, method: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """A panel, and somebody who looks at it; the end gives how many lines they saw."""
+    async with _panel(database) as links:
+        looker, said = await _started("benchmarks.panel", "--look", links[-1], "--method", method)
+        assert said == b"looking"
+
+        async def end() -> int:
+            await trio.sleep(0.5)  # until the last news is there
+            lines = int(await _ended(looker))
+            if lines < 10:
+                raise NobodyLookedError(f"only {lines} lines were seen")
+            return lines
+
+        yield end
+
+
+@asynccontextmanager
+async def _crowded(address: str, head: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """A crowd; the end gives how many connections there were."""
+    crowd, said = await _started("benchmarks.crowd", address, str(CROWD), "30", head, "--again")
+
+    async def end() -> int:
+        came = json.loads(await _ended(crowd))["begun"]
+        assert isinstance(came, int)
+        if json.loads(said)["begun"] < CROWD:
+            raise NobodyCameError(f"only {said.decode()} of {CROWD} connections")
+        return came
+
+    yield end
+
+
+async def _started(module: str, *arguments: str) -> tuple[trio.Process, bytes]:
+    """A process of ours, and the first that it says."""
+    command = [sys.executable, "-m", module, *arguments]
+    process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    return process, bytes(await process.stdout.receive_some())
+
+
+async def _ended(process: trio.Process) -> bytes:
+    """The last that it says, when its input is over."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    await process.stdin.aclose()
+    said = b"".join([data async for data in process.stdout])
+    await process.wait()
+    return said
 
 
 async def _rate(case: PingPong, size: int) -> Rate:
@@ -192,7 +273,10 @@ if __name__ == "__main__":
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--size", type=int, default=SIZE, help="round trips of one repetition")
     parser.add_argument("--folder", type=Path, default=Path(".run"), help="where the database is made")
-    parser.add_argument("--way", choices=WAYS, action="append", help="only this one; may be given several times")
+    parser.add_argument(
+        "--way", choices=[*WAYS, *CROWDS], action="append", help="only this one; may be given several times"
+    )
+    parser.add_argument("--hostile", action="store_true", help="crowds, instead of somebody who looks")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--look", metavar="LINK", help=argparse.SUPPRESS)
     parser.add_argument("--method", default="", help=argparse.SUPPRESS)
@@ -201,14 +285,16 @@ if __name__ == "__main__":
         trio.run(look, chosen.look, chosen.method)
         sys.exit()
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    result = trio.run(main, chosen.pairs, chosen.size, chosen.folder, chosen.way or tuple(WAYS))
+    ways = chosen.way or tuple(CROWDS if chosen.hostile else WAYS)
+    result = trio.run(main, chosen.pairs, chosen.size, chosen.folder, ways)
     if chosen.json:
         print(json.dumps(result))
     else:
         for way, found in result.items():
-            print(f"{way}: {found['lines']:.0f} lines seen of each {chosen.size} round trips")
-            for alone, seen in found["pairs"]:
-                print(f"  {alone[0]:8.0f} round trips/s alone, {seen[0]:8.0f} with a panel that follows")
+            what = "lines seen" if way in WAYS else "connections"
+            print(f"{way}: {found['count']:.0f} {what} in each {chosen.size} round trips")
+            for alone, beside in found["pairs"]:
+                print(f"  {alone[0]:8.0f} round trips/s alone, {beside[0]:8.0f} with it")
             for kind in ("clock", "processor"):
                 it = found[kind]
                 print(f"  ratio by the {kind}: {it['median']:.3f} [{it['least']:.3f}-{it['greatest']:.3f}]")

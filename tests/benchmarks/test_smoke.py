@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -179,18 +180,36 @@ def test_the_stores_that_verifying_is_measured_on_are_in_order(
     ]
 
 
-@pytest.mark.slow
-async def test_somebody_looks_while_the_cost_of_looking_is_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A small run of `python -m benchmarks.panel`, which raises if the looker saw nothing."""
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where panels and who looks at them are started: with sockets of their own."""
     with tempfile.TemporaryDirectory(prefix="ocap-") as runtime:
         monkeypatch.setenv("OCAP_RUNTIME_DIR", f"{runtime}/run")
         monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
         monkeypatch.chdir(REPOSITORY)
-        found = await panel.main(1, 1000, tmp_path)
+        yield
+
+
+@pytest.mark.slow
+async def test_somebody_looks_while_the_cost_of_looking_is_measured(tmp_path: Path, apart: None) -> None:
+    """A small run of `python -m benchmarks.panel`, which raises if the looker saw nothing."""
+    found = await panel.main(1, 1000, tmp_path)
     assert {"everything", "a method", "the log file"} == found.keys()
     for way in found.values():
         assert 1 == len(way["pairs"])
         assert way["clock"]["median"] > 0.1
-    assert 8 * panel.SLICES == found["a method"]["lines"]  # all that fits, however busy the kernel is
+    assert 8 * panel.SLICES == found["a method"]["count"]  # all that fits, however busy the kernel is
+
+
+@pytest.mark.slow
+async def test_crowds_come_while_their_cost_is_measured(
+    tmp_path: Path, apart: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small run of `python -m benchmarks.panel --hostile`, which raises if nobody came."""
+    monkeypatch.setattr("benchmarks.panel.CROWD", 200)
+    found = await panel.main(
+        1, 400, tmp_path, ("slow requests to the panel", "silent connections to the control socket")
+    )
+    for way in found.values():
+        assert 1 == len(way["pairs"])
+        assert way["count"] >= 200

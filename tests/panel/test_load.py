@@ -112,7 +112,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, runtime: Path) -> Iterator[Si
 def crowd(address: int | str, count: int = CROWD, seconds: float = 60, head: str = "") -> Iterator[dict[str, int]]:
     """So many connections, of as many processes as it takes."""
     each = min(count, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 50)
-    command = [sys.executable, str(Path(__file__).with_name("crowd.py")), str(address)]
+    command = [sys.executable, "-m", "benchmarks.crowd", str(address)]
     sizes = [min(each, count - start) for start in range(0, count, each)]
     processes = [
         subprocess.Popen(
