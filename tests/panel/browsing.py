@@ -15,7 +15,9 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.commands import start_ocap
+from ocap.verify import verify
+from tests.commands import ocap, start_ocap
+from tests.daemon.serving import VAT, toml
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -99,3 +101,17 @@ def browsing(folder: Path, files: tuple[str, str], *flags: str) -> Iterator[Brow
         panel.terminate()
         _, error = panel.communicate(timeout=20)
     assert "" == error
+
+
+@contextmanager
+def browsing_daemon(folder: Path, files: tuple[str, str], *flags: str) -> Iterator[Browser]:
+    """The same, of a daemon that is started for it, with the subcluster `first`; its database is verified in the end."""
+    (folder / "vat.py").write_text(VAT)
+    (folder / "c.toml").write_text(toml("first"))
+    assert 0 == ocap("start", folder / "c.toml", "--db", folder / "k.db").returncode
+    try:
+        with browsing(folder, files, *flags) as it:
+            yield it
+    finally:
+        ocap("stop", "--db", folder / "k.db")
+    assert [] == verify(folder / "k.db")

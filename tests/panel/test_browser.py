@@ -13,28 +13,19 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from ocap.verify import verify
 from tests.commands import ocap, start_ocap
 from tests.daemon.serving import VAT, toml
-from tests.panel.browsing import Browser, browsing
+from tests.panel.browsing import Browser, browsing_daemon
 
 
 @pytest.fixture(scope="module")
 def browser(
     browser_files: tuple[str, str], tmp_path_factory: pytest.TempPathFactory, runtime: Path
 ) -> Iterator[Browser]:
-    folder = tmp_path_factory.mktemp("browser")
-    (folder / "vat.py").write_text(VAT)
-    (folder / "c.toml").write_text(toml("first"))
-    assert 0 == ocap("start", folder / "c.toml", "--db", folder / "k.db").returncode
-    try:
-        with browsing(folder, browser_files) as it:
-            yield it
-            complaints = [entry["message"] for entry in it.driver.get_log("browser")]  # type: ignore[no-untyped-call]
-            assert [] == [text for text in complaints if "40" not in text]  # a refused form is told with its status
-    finally:
-        ocap("stop", "--db", folder / "k.db")
-    assert verify(folder / "k.db") == []
+    with browsing_daemon(tmp_path_factory.mktemp("browser"), browser_files) as it:
+        yield it
+        complaints = [entry["message"] for entry in it.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+        assert [] == [text for text in complaints if "40" not in text]  # a refused form is told with its status
 
 
 def listed() -> dict[str, dict[str, Any]]:
@@ -248,6 +239,28 @@ def test_pages_follow_what_others_change(browser: Browser) -> None:
     assert browser.driver.execute_script("return window.isStillHere") is True
 
 
+def test_what_changes_leaves_alone_what_one_is_at(browser: Browser) -> None:
+    """The focus stays on its row, though rows come and go above it; what is marked stays until it is let go."""
+    ocap("launch", write(browser, "eighth"))
+    ocap("launch", write(browser, "ninth"))
+    rows = listed()
+    browser.go("/subclusters")
+    script = "window.here = document.querySelector(arguments[0]); window.here.focus(); return window.here !== null"
+    assert browser.driver.execute_script(script, f"a[href='/subclusters/{rows['ninth']['id']}']")
+    ocap("terminate", "eighth", "--yes")
+    browser.until(lambda: "eighth" not in browser.text())
+    assert browser.driver.execute_script("return document.activeElement === window.here && window.here.isConnected")
+    browser.driver.execute_script("getSelection().selectAllChildren(window.here)")
+    ocap("launch", write(browser, "tenth"))
+    time.sleep(2)
+    assert "tenth" not in browser.text()
+    assert rows["ninth"]["id"] == browser.driver.execute_script("return getSelection().toString()")
+    browser.driver.execute_script("getSelection().removeAllRanges()")
+    browser.until_shown("tenth")
+    for name in ("ninth", "tenth"):
+        ocap("terminate", name, "--yes")
+
+
 def test_works_by_keyboard_alone(browser: Browser) -> None:
     browser.go("/")
     active = browser.driver.switch_to.active_element
@@ -350,7 +363,11 @@ def test_dead_letter_that_faults_again_is_said_to_be_another(browser: Browser) -
     browser.until_shown(f"faulted {vat} a again, and is dead letter", ".said.error")
     browser.until_shown("2", "#letters td.num")
     browser.follow("Drop")
-    browser.until(lambda: "for good?" in browser.text("#letters"))
+    browser.until_shown("for good?", "#letters")
+    browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    browser.until(lambda: "for good?" not in browser.text("#letters"))
+    browser.follow("Drop")
+    browser.until_shown("for good?", "#letters")
     browser.find("#letters .danger").click()
     browser.until_shown("Dropped", ".said.done")
     browser.until_shown("None.", "#letters")

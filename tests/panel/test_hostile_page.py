@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from ocap.verify import verify
 from tests.commands import ocap
-from tests.daemon.serving import VAT, toml
-from tests.panel.browsing import Browser, browsing
+from tests.panel.browsing import Browser, browsing_daemon
 
 ATTACK = """
 const [panel, done] = arguments;
@@ -108,17 +106,10 @@ def attacker() -> Iterator[ThreadingHTTPServer]:
 def browser(
     browser_files: tuple[str, str], tmp_path_factory: pytest.TempPathFactory, runtime: Path
 ) -> Iterator[Browser]:
-    folder = tmp_path_factory.mktemp("page")
-    (folder / "vat.py").write_text(VAT)
-    (folder / "c.toml").write_text(toml("first"))
-    assert 0 == ocap("start", folder / "c.toml", "--db", folder / "k.db").returncode
-    try:
-        with browsing(folder, browser_files, "--host-resolver-rules=MAP *.example 127.0.0.1") as it:
-            it.driver.set_script_timeout(90)
-            yield it
-    finally:
-        ocap("stop", "--db", folder / "k.db")
-    assert verify(folder / "k.db") == []
+    flag = "--host-resolver-rules=MAP *.example 127.0.0.1"
+    with browsing_daemon(tmp_path_factory.mktemp("page"), browser_files, flag) as it:
+        it.driver.set_script_timeout(90)
+        yield it
 
 
 # Of another site; and of another port of this host, which browsers take for the same site: the cookie is sent along.

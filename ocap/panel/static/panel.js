@@ -79,14 +79,28 @@ async function submit(event) {
   if (!form) return;
   event.preventDefault();
   if (form.dataset.twice && !form.dataset.asked) {
-    form.dataset.asked = "yes";
-    form.querySelector("button").textContent = form.dataset.twice;
+    askAgain(form);
     return;
   }
   const buttons = form.querySelectorAll("button");
   for (const button of buttons) button.disabled = true;
   await ask(form, event.submitter?.dataset.do || form.dataset.post);
   for (const button of buttons) button.disabled = false;
+  takeBack(form);
+}
+
+// What cannot be undone is done by a second press; Escape, or whatever else one turns to, takes the first one back.
+function askAgain(form) {
+  const button = form.querySelector("button");
+  form.dataset.asked = button.textContent;
+  button.textContent = form.dataset.twice;
+  button.onblur = () => takeBack(form);
+  button.onkeydown = (event) => { if (event.key === "Escape") takeBack(form); };
+}
+
+function takeBack(form) {
+  if (form.dataset.asked) form.querySelector("button").textContent = form.dataset.asked;
+  delete form.dataset.asked;
 }
 
 async function ask(form, path) {
@@ -144,6 +158,54 @@ for (const form of document.querySelectorAll("form[data-check]")) {
 let isRefreshing = false;
 let isStale = false;
 
+// Whoever marks text to copy it keeps it for so long.
+function isSelecting(part) {
+  const selection = getSelection();
+  return !selection.isCollapsed && selection.containsNode(part, true);
+}
+
+// What is the same from one time to the next: a row by its id or by what it leads to, the rest by its place.
+function keyOf(node) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return null;
+  if (node.id) return node.id;
+  const link = node.matches("a") ? node : node.matches("tr, li") ? node.querySelector("a") : null;
+  return link && link.getAttribute("href");
+}
+
+// Make `node` what `fresh` is, by as few changes as can be: what has the focus, is scrolled or pointed at stays.
+function become(node, fresh) {
+  if (node.isEqualNode(fresh)) return;
+  if (node.nodeType !== Node.ELEMENT_NODE) { node.data = fresh.data; return; }
+  if (node.nodeName === "FORM") return;  // nobody's button changes under their finger
+  for (const { name } of [...node.attributes]) if (!fresh.hasAttribute(name) && name !== "open") node.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (name !== "open" && node.getAttribute(name) !== value) node.setAttribute(name, value);
+  const wanted = new Set([...fresh.childNodes].map(keyOf));
+  const known = new Map();
+  for (const child of [...node.childNodes]) {
+    const key = keyOf(child);
+    if (key && (!wanted.has(key) || known.has(key))) child.remove();
+    else if (key) known.set(key, child);
+  }
+  let at = node.firstChild;
+  for (const child of fresh.childNodes) {
+    const key = keyOf(child);
+    let same = key ? known.get(key) : at && !keyOf(at) && at.nodeName === child.nodeName ? at : null;
+    known.delete(key);
+    if (same && same.nodeName !== child.nodeName) same = null;
+    if (!same) node.insertBefore(document.importNode(child, true), at);
+    else {
+      if (same === at) at = at.nextSibling;
+      else node.insertBefore(same, at);
+      become(same, child);
+    }
+  }
+  while (at) {
+    const last = at;
+    at = at.nextSibling;
+    last.remove();
+  }
+}
+
 async function refresh() {
   if (isRefreshing || document.hidden) { isStale = true; return; }
   isRefreshing = true;
@@ -152,30 +214,24 @@ async function refresh() {
     const answer = await fetch(location.href);
     if (answer.status === 401) location.reload();
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const focused = document.activeElement;
     for (const part of document.querySelectorAll("[data-live]")) {
       const other = fresh.getElementById(part.id);
       if (!other) continue;
-      for (const fold of part.querySelectorAll("details[id]")) {  // what was opened or folded stays so
-        const same = other.querySelector(`#${CSS.escape(fold.id)}`);
-        if (same) same.open = fold.open;
-      }
-      if (other.isEqualNode(part)) continue;
-      const focused = part.contains(document.activeElement) ? document.activeElement : null;
-      if (focused && focused.closest("form")) continue;  // nobody's button goes from under their finger
-      part.replaceWith(document.importNode(other, true));
-      const place = focused && focused.getAttribute("href");
-      if (place) for (const link of document.getElementById(other.id).querySelectorAll("a")) {
-        if (link.getAttribute("href") === place) { link.focus(); break; }
-      }
+      if (isSelecting(part)) isStale = true;
+      else become(part, other);
     }
+    if (focused.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });  // it was moved
   } catch {
     // the next change tries again
   }
   isRefreshing = false;
-  if (isStale && !document.hidden) setTimeout(refresh, 500);
+  if (isStale && !document.hidden && getSelection().isCollapsed) setTimeout(refresh, 500);
 }
-document.addEventListener("visibilitychange", () => { if (!document.hidden && isStale) refresh(); });
-if (document.querySelector('[data-live="every"]')) setInterval(refresh, 2000);
+for (const event of ["visibilitychange", "selectionchange"]) {
+  document.addEventListener(event, () => { if (isStale && !document.hidden && getSelection().isCollapsed) refresh(); });
+}
+setInterval(() => { if (document.querySelector('[data-live="every"]')) refresh(); }, 2000);
 
 // ---- traffic ----------------------------------------------------------------------------------------
 
