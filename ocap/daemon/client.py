@@ -47,7 +47,7 @@ LOOK = 1.0
 ANSWER_SECONDS = 5.0
 """Seconds that what needs no vat may take, where nothing says what the daemon is long in."""
 
-QUICK = frozenset({"status", "stats", "subclusters", "show", "check", "panel_link", "dead_letters"})
+QUICK = frozenset({"status", "stats", "spent", "subclusters", "show", "check", "panel_link", "dead_letters"})
 """Commands that need no vat, and so are answered at once or not soon."""
 
 RECEIVE = 65_536

@@ -31,7 +31,7 @@ from ocap.protocol.errors import (
     SubclusterNotFoundError,
     VatNotFoundError,
 )
-from ocap.protocol.refs import is_promise_kref, is_well_formed_kref
+from ocap.protocol.refs import VatId, is_promise_kref, is_well_formed_kref
 from ocap.ring.tally import SECONDS
 from ocap.ring.watchdog import Tell
 
@@ -127,6 +127,14 @@ class Commands:
         """Counters alone, which cost nothing to tell; how long cranks took by class: up to so many seconds, how many."""
         took = {"bounds": SECONDS, "counts": self._kernel.latencies().counts}
         return {**self._kernel.status(), **self._kernel.stats(), "crank_seconds": took}
+
+    async def spent(self, *, vats: list[Any]) -> Json:
+        """How many seconds the cranks of each of these vats took, together, and since when that is counted: this begins it."""
+        tally = self._kernel.tally()
+        return {
+            "since": tally.since,
+            "seconds": {id_: tally.seconds.get(VatId(id_), 0.0) for id_ in _texts(vats, "vats")},
+        }
 
     async def panel_link(self) -> Json:
         """A link that lets one browser into the panel that runs beside the kernel, once; null if none does."""

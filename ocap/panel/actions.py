@@ -189,6 +189,13 @@ class Actions:
         await client.call("drop", number=number)
         return {"message": f"Dropped {number}."}
 
+    async def _collect(self, client: Client, fields: Fields) -> Said:
+        with self._reader.snapshot():
+            before = {it["name"]: it["rows"] for it in self._reader.tables()}
+        after = await client.call("collect", cycles=fields.get("cycles") == "yes")
+        lines = [f"{what}: {before[what]:,} before, {count:,} after" for what, count in after.items()]
+        return {"message": "Collected. Rows of the tables:", "detail": lines}
+
     async def _verify(self, _client: Client, _fields: Fields) -> Said:
         problems = await trio.to_thread.run_sync(verify, self._reader.path)
         if not problems:
@@ -214,6 +221,7 @@ _ACTIONS: dict[str, Action] = {
     "revoke": Actions._revoke,
     "retry": Actions._retry,
     "drop": Actions._drop,
+    "collect": Actions._collect,
     "verify": Actions._verify,
 }
 

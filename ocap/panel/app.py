@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
@@ -20,20 +18,21 @@ from starlette.routing import Route
 
 from ocap.daemon.client import Client
 from ocap.daemon.protocol import RequestFailedError
-from ocap.legible import as_text, safe_lines, safe_text
+from ocap.legible import as_text, safe_text
 from ocap.log import Entry, to_line
 from ocap.log.svg import to_svg
 from ocap.log.traffic import Traffic, traffic_of
 from ocap.panel.access import Doorkeeper, Wall, cookie_name
-from ocap.panel.actions import WITHOUT_KERNEL, Actions, FormError, Said
+from ocap.panel.actions import WITHOUT_KERNEL, Actions, FormError
+from ocap.panel.circles import circles
 from ocap.panel.drawing import graph, plot
 from ocap.panel.feeds import Feed, Filter, Shown
 from ocap.panel.live import Live
-from ocap.panel.rates import latency, rate
-from ocap.panel.reading import HIDDEN, PAGE, POLICIES, NothingThereError, Reader
+from ocap.panel.rates import Spending, latency, rate
+from ocap.panel.reading import HIDDEN, PAGE, POLICIES, NothingThereError, Reader, Row
+from ocap.panel.words import clock, inert, linked, moment, seconds, span_since, visible
 from ocap.protocol.errors import OcapError
 from ocap.protocol.refs import KERNEL
-from ocap.store.marks import span
 
 STEPS = 60
 """Of the diagram of live traffic: what fits on a screen or two."""
@@ -92,6 +91,7 @@ class Panel:
         self._connect = connect
         self._actions = Actions(connect, reader, about["folder"])
         self._streams = 0
+        self._spending = Spending()
         self._static = {name: files("ocap.panel").joinpath("static", name).read_bytes() for name in STATIC}
         self._templates = Environment(
             loader=PackageLoader("ocap.panel"),
@@ -102,10 +102,10 @@ class Panel:
             # Vats wrote much of what is shown: nothing of it may turn text round or hide.
             finalize=lambda value: safe_text(value) if type(value) is str else value,
         )
-        self._templates.filters["linked"] = linked
         self._templates.globals.update(
-            as_text=as_text, page_size=PAGE, hidden=HIDDEN, policies=POLICIES, clock=_clock, span_since=_span_since
+            as_text=as_text, page_size=PAGE, hidden=HIDDEN, policies=POLICIES, clock=clock, span_since=span_since
         )
+        self._templates.filters.update(linked=linked, seconds=seconds, moment=moment)
 
     def app(self, keeper: Doorkeeper, port: int) -> Wall:
         """The whole, behind its wall."""
@@ -216,7 +216,8 @@ class Panel:
         with self._reader.snapshot():
             found = self._reader.subcluster(request.path_params["id"])
             text = self._editable(found["id"])
-        return self._show(request, "subcluster.html", 200, "subclusters", it=found, text=text)
+        since = await self._say_time_spent(found["vats"])
+        return self._show(request, "subcluster.html", 200, "subclusters", it=found, text=text, since=since)
 
     async def _subcluster_action(self, request: Request) -> Response:
         action = request.path_params["action"]
@@ -239,18 +240,32 @@ class Panel:
             text = tomli_w.dumps({"subclusters": {config.pop("name"): config}}, multiline_strings=True)
         except (TypeError, ValueError):
             return None
-        return Markup(escape(_visible(text)))  # noqa: S704 - escaped; the editor shows its lines
+        return Markup(escape(visible(text)))  # noqa: S704 - escaped; the editor shows its lines
 
     async def _vats(self, request: Request) -> Response:
         with self._reader.snapshot():
             found = self._reader.vats()
-        return self._show(request, "vats.html", 200, "vats", vats=found)
+        since = await self._say_time_spent(found)
+        by_time = request.query_params.get("order") == "time"
+        if by_time:
+            found.sort(key=lambda vat: vat["spent"] or 0.0, reverse=True)
+        return self._show(request, "vats.html", 200, "vats", vats=found, since=since, by_time=by_time)
 
     async def _vat(self, request: Request) -> Response:
         with self._reader.snapshot():
             found = self._reader.vat(request.path_params["id"])
         told = await self._told("show", what=found["id"])
-        return self._show(request, "vat.html", 200, "vats", it=found, running=told and told["running"])
+        since = await self._say_time_spent([found])
+        return self._show(request, "vat.html", 200, "vats", it=found, running=told and told["running"], since=since)
+
+    async def _say_time_spent(self, vats: list[Row]) -> float | None:
+        """Put into the rows of vats how long their cranks took: since when; None if that is not known."""
+        told = await self._told("spent", vats=[vat["id"] for vat in vats])
+        if told is not None:
+            self._spending.note(trio.current_time(), told)
+        for vat in vats:
+            vat["spent"], vat["share"] = (None, None) if told is None else self._spending.of(vat["id"])
+        return None if told is None else self._spending.since
 
     async def _vat_action(self, request: Request) -> Response:
         action = request.path_params["action"]
@@ -299,8 +314,9 @@ class Panel:
         newest_first = request.query_params.get("order") == "newest"
         with self._reader.snapshot():
             found, count = self._reader.promises(newest_first=newest_first), self._reader.unsettled()
-        context = {"promises": found, "count": count, "cycles": _cycles(found), "newest_first": newest_first}
-        return self._show(request, "promises.html", 200, "promises", **context)
+            waits, names = self._reader.waits(), self._names()
+        context = {"promises": found, "count": count, "waits": waits, "names": names, "newest_first": newest_first}
+        return self._show(request, "promises.html", 200, "promises", circles=circles(waits), **context)
 
     async def _promise(self, request: Request) -> Response:
         with self._reader.snapshot():
@@ -447,15 +463,15 @@ class Panel:
             return JSONResponse({"error": "a form is a JSON object of texts"}, 400)
         action = request.path_params["action"]
         if self._live.held_up is not None and action not in WITHOUT_KERNEL:
-            return JSONResponse(_safe({"error": f"Not done, as it would have to wait: {self._live.held_up}"}), 503)
+            return JSONResponse(inert({"error": f"Not done, as it would have to wait: {self._live.held_up}"}), 503)
         try:
-            return JSONResponse(_safe(await self._actions.do(action, fields)))
+            return JSONResponse(inert(await self._actions.do(action, fields)))
         except RequestFailedError as error:
-            return JSONResponse(_safe({"error": error.message}), 409)
+            return JSONResponse(inert({"error": error.message}), 409)
         except FormError as error:
-            return JSONResponse(_safe({"error": str(error)}), 400)
+            return JSONResponse(inert({"error": str(error)}), 400)
         except OcapError as error:
-            return JSONResponse(_safe({"error": str(error)}), 503)
+            return JSONResponse(inert({"error": str(error)}), 503)
 
     async def _login(self, request: Request) -> Response:
         try:
@@ -474,41 +490,6 @@ class Panel:
         answer = JSONResponse({"to": "/"})
         answer.delete_cookie(self._cookie, path="/", httponly=True, samesite="strict")
         return answer
-
-
-def _safe(said: Said) -> Said:
-    """What is shown of an answer, inert: it may quote a vat. The answer itself is for programs."""
-    shown = {key: safe_lines(value) for key, value in said.items() if isinstance(value, str)}
-    detail = {"detail": [safe_lines(line) for line in said["detail"]]} if "detail" in said else {}
-    return {**said, **shown, **detail}
-
-
-def _clock(at: str) -> Markup:
-    """The time of an entry of the log, to the millisecond; the date is told to who asks."""
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(at, at, at[11:23])
-
-
-def _span_since(started: float) -> str:
-    """How long ago that was, for people."""
-    return span(max(0.0, time.time() - started))
-
-
-_NAMES = re.compile(r"\b(?:(k[op]|[vs])([1-9]\d*))\b")
-_PAGES = {"ko": "objects", "kp": "promises", "v": "vats", "s": "subclusters"}
-
-
-def linked(text: str) -> Markup:
-    """Text, in which the names of objects, promises, vats and subclusters lead to their pages."""
-    text, parts, at = safe_text(text), [], 0
-    for found in _NAMES.finditer(text):
-        parts += [escape(text[at : found.start()]), f'<a href="/{_PAGES[found[1]]}/{found[0]}">{found[0]}</a>']
-        at = found.end()
-    return Markup("".join([*parts, escape(text[at:])]))  # noqa: S704 - what is not of the pattern is escaped
-
-
-def _visible(text: str) -> str:
-    """TOML that says the same, with what would hide or turn text round as escapes of TOML's."""
-    return "".join(char if char in "\n\t" or safe_text(char) == char else f"\\U{ord(char):08X}" for char in text)
 
 
 def _number(request: Request, name: str) -> int:
@@ -542,37 +523,6 @@ def _kind(entry: Entry) -> str:
     if any(it["rejected"] for it in entry.settlements()):
         return "rejected"
     return entry.kind
-
-
-def _cycles(promises: list[dict[str, Any]]) -> list[list[str]]:
-    """Vats that wait for promises of each other: each list is one such circle."""
-    waits: dict[str, set[str]] = {}
-    for row in promises:
-        for waiting in row["waiting"]:
-            if row["decider"] and row["decider"] not in HIDDEN and waiting["subscriber"] not in HIDDEN:
-                waits.setdefault(waiting["subscriber"], set()).add(row["decider"])
-    found: list[list[str]] = []
-    seen: set[str] = set()
-    for vat in sorted(waits):
-        circle = _way_back(vat, waits)
-        if circle and not seen.intersection(circle):
-            seen.update(circle)
-            found.append(circle)
-    return found
-
-
-def _way_back(start: str, waits: Mapping[str, set[str]]) -> list[str]:
-    """The shortest way from a vat to itself."""
-    ways = [[start]]
-    seen: set[str] = set()
-    for way in ways:
-        for following in sorted(waits.get(way[-1], ())):
-            if following == start:
-                return way
-            if following not in seen:
-                seen.add(following)
-                ways.append([*way, following])
-    return []
 
 
 async def _within(seconds: float, wait: Callable[[], Awaitable[None]]) -> bool:

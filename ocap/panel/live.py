@@ -91,6 +91,7 @@ class Live:
                     client.on_silence = partial(self._hear_nothing, client)
                     self.about = await client.call("status")
                     self.traffic.set_log(self.about.get("log_json"))
+                    await client.call("spent", vats=[])  # which has it counted from now on
                     while True:
                         self.told = found = await client.call("stats")
                         self._set_state(is_away=False)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from attrs import frozen
+from attrs import define, field, frozen
+
+LATELY = 60.0
+"""Seconds, at most, that a share of the time is of."""
+
+ENOUGH = 0.5
+"""Seconds, at least: of less a share says nothing."""
 
 Points = list[tuple[float, float]]
 """Times by the monotonic clock, growing, and values."""
@@ -68,3 +75,34 @@ def quantile(bounds: Sequence[float], counts: Sequence[int], part: float) -> flo
         left -= count
         low = high
     return low
+
+
+@define
+class Spending:
+    """What the daemon told of the time that the cranks of vats took, as often as somebody looked lately.
+
+    Attributes:
+        since: when counting began, in seconds since 1970.
+    """
+
+    since: float = 0.0
+    _told: deque[tuple[float, Mapping[str, float]]] = field(factory=deque)
+
+    def note(self, at: float, told: Mapping[str, Any]) -> None:
+        """What was told at a time by the monotonic clock."""
+        if told["since"] != self.since:  # by a kernel that was opened anew
+            self._told.clear()
+            self.since = told["since"]
+        if len(self._told) > 1 and self._told[-1][0] - self._told[-2][0] < ENOUGH:
+            self._told.pop()
+        while self._told and at - self._told[0][0] > LATELY:
+            self._told.popleft()
+        self._told.append((at, told["seconds"]))
+
+    def of(self, vat: str) -> tuple[float, float | None]:
+        """Seconds of a vat, together; and what part of the last minute it took, as far as that is known."""
+        now, latest = self._told[-1]
+        seconds = latest.get(vat, 0.0)
+        before = next(((at, its[vat]) for at, its in self._told if vat in its), (now, seconds))
+        share = (seconds - before[1]) / (now - before[0]) if now - before[0] >= ENOUGH else None
+        return seconds, share

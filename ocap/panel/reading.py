@@ -305,6 +305,10 @@ class Reader:
         row["value"] = shown(_data(row["body"], row["slots"])) if row["body"] is not None else None
         return row
 
+    def waits(self) -> dict[tuple[str, str], str]:
+        """Of each vat that waits for another, or itself, to decide a promise: the oldest such promise."""
+        return {(row["vat"], row["decider"]): f"kp{row['oldest']}" for row in self._rows(_WAITS)}
+
     def unsettled(self) -> int:
         return int(self._one("SELECT count(*) AS count FROM promises WHERE state = 'unresolved'")["count"])
 
@@ -504,6 +508,11 @@ SELECT p.kref, p.decider, v.name AS decider_name, p.refs,
        (SELECT count(*) FROM queue q WHERE q.place = p.kref) AS parked,
        CAST(substr(p.kref, 3) AS INTEGER) AS number
 FROM promises p LEFT JOIN vats v ON v.id = p.decider WHERE p.state = 'unresolved' ORDER BY number * ?2 LIMIT ?1
+"""
+_WAITS = """
+SELECT s.subscriber AS vat, p.decider, min(CAST(substr(p.kref, 3) AS INTEGER)) AS oldest
+FROM promises p JOIN subscribers s ON s.promise = p.kref
+WHERE p.state = 'unresolved' AND p.decider GLOB 'v*' AND s.subscriber GLOB 'v*' GROUP BY 1, 2
 """
 _WAITING = """
 SELECT s.subscriber, v.name FROM subscribers s LEFT JOIN vats v ON v.id = s.subscriber WHERE s.promise = ? ORDER BY s.position

@@ -6,6 +6,7 @@ The scheduler fills it between cranks; reading it changes nothing. How long thin
 from __future__ import annotations
 
 import math
+import time
 from bisect import bisect_left
 from collections import Counter
 
@@ -45,6 +46,7 @@ class Tally:
         longest: how long the longest of them did.
         cranks: how long those with a vat took, since the kernel was opened.
         commits: how long they took.
+        since: when counting by vat began, in seconds since 1970.
     """
 
     slow_crank: float = math.inf
@@ -56,6 +58,7 @@ class Tally:
     longest: dict[VatId, float] = field(factory=dict)
     cranks: Histogram = field(factory=Histogram)
     commits: Histogram = field(factory=Histogram)
+    since: float = field(factory=time.time)
 
     def crank(self, vat: VatId, delivery: Delivery, outcome: Outcome) -> None:
         self.deliveries[vat, type(delivery)] += 1

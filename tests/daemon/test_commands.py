@@ -258,3 +258,17 @@ async def test_followers_see_what_they_asked_for(db: Path) -> None:
                 await send(it, "b", "echo", 2)
                 nursery.cancel_scope.deadline = trio.current_time() + 5
         assert [("v2", "message"), ("v2", "resolve")] == [(entry["vat"], entry["op"]) for entry in seen]
+
+
+async def test_time_of_vats_is_told_from_the_first_question_on(db: Path) -> None:
+    async with serving(db) as it:
+        await launched(it)
+        began = await it.client.call("spent", vats=["v1", "v2", "v9"])
+        assert {"v1": 0.0, "v2": 0.0, "v9": 0.0} == began["seconds"]
+        await send(it, "a", "ask_other", 20)
+        found = await it.client.call("spent", vats=["v2"])
+        assert began["since"] == found["since"]
+        assert ["v2"] == list(found["seconds"])
+        assert 0.0 < found["seconds"]["v2"]
+        name, message = await failure(it, "spent", vats=[1])
+        assert ("BadCommandError", "vats: must be a list of texts") == (name, message)

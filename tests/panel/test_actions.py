@@ -13,6 +13,7 @@ import pytest
 from ocap import E
 from ocap.panel.actions import _ACTIONS
 from ocap.panel.app import _OF_SUBCLUSTERS, _OF_VATS
+from ocap.panel.reading import PAGE
 from tests.daemon.serving import toml
 from tests.panel.visiting import Visit, visiting
 from tests.ring.clusters import launch
@@ -169,14 +170,18 @@ def build_root_object(vat_powers, parameters, baggage):
 
 
 async def test_vats_that_wait_for_each_other_are_told_of(db: Path) -> None:
+    """With the promises they wait for, whatever else waits for longer."""
     async with visiting(db, launched=False) as visit:
         db.with_name("vat.py").write_text(DEADLOCK)
         await visit.served.client.call("launch", text=toml(), folder=visit.served.folder)
         assert "wait for each other" not in await text(visit, "/promises")
-        visit.served.kernel.root("v1")._eventual_send("ask", (), {}, wants_result=False)
+        first = visit.served.kernel.root("v1")
+        for _ in range(PAGE):
+            first._eventual_send("never", (), {}, wants_result=True)
+        first._eventual_send("ask", (), {}, wants_result=False)
         await visit.served.kernel.idle()
         page = re.sub("<[^>]+>", "", await text(visit, "/promises"))
-        assert "These wait for each other: v1 → v2 → v1." in page
+        assert re.search(r"each other: v1 a for kp\d+, which v2 b decides; v2 b for kp\d+, which v1 a decides\.", page)
 
 
 # ---- rates, the store -------------------------------------------------------------------------------------

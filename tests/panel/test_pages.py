@@ -19,9 +19,10 @@ from attrs import evolve
 from ocap import ClusterConfig, Kernel, VatConfig
 from ocap.daemon.commands import Commands
 from ocap.daemon.silence import SilenceFile
-from ocap.panel.app import _cycles, linked
+from ocap.panel.circles import circles
 from ocap.panel.drawing import graph, plot
 from ocap.panel.reading import Edge, Reader
+from ocap.panel.words import linked
 from ocap.protocol.refs import sort_key
 from ocap.ring.watchdog import SlowStep
 from ocap.stored import _LETTERS, Kind, Saying, saying
@@ -86,13 +87,26 @@ async def test_vat_says_why_it_is_suspended_and_whether_it_runs(db: Path) -> Non
         assert "the host asked for it" not in await text(visit, "/vats/v2")
 
 
-def test_vats_that_wait_for_each_other_are_found() -> None:
-    def row(decider: str | None, *waiting: str) -> dict[str, object]:
-        return {"decider": decider, "waiting": [{"subscriber": name} for name in waiting]}
+async def test_time_that_vats_take_is_told_and_orders_them(db: Path) -> None:
+    async with visiting(db) as visit:
+        await visit.do("send", target="a", method="ask_other", args="[200]")
+        kernel = visit.served.kernel
+        await kernel.idle()
+        assert "The busiest first" in await text(visit, "/vats")
+        page = await text(visit, "/vats?order=time")
+        spent = kernel.tally().seconds
+        found = re.findall(r'<tr><td><a href="/vats/(v\d+)">.*?data-label="Time spent">([\d.]+) (m?s)', page, re.DOTALL)
+        assert sorted(spent, key=spent.__getitem__, reverse=True) == [vat for vat, _, _ in found]
+        for vat, number, unit in found:
+            assert spent[vat] == pytest.approx(float(number) / (1000 if unit == "ms" else 1), abs=0.06)
+        for path in ("/subclusters/s1", "/vats/v1"):
+            assert "since" in await text(visit, path)
 
-    assert [] == _cycles([row("v1", "v2"), row("v2", "v3"), row(None, "v1"), row("host", "v3")])
-    assert [["v1", "v3", "v2"]] == _cycles([row("v1", "v2"), row("v2", "v3"), row("v3", "v1"), row("v1", "host")])
-    assert [["v7"]] == _cycles([row("v7", "v7")])
+
+def test_vats_that_wait_for_each_other_are_found() -> None:
+    assert [] == circles([("v2", "v1"), ("v3", "v2")])
+    assert [["v1", "v3", "v2"]] == circles([("v2", "v1"), ("v3", "v2"), ("v1", "v3"), ("v1", "v4"), ("v4", "v3")])
+    assert [["v7"]] == circles([("v7", "v7"), ("v7", "v8")])
 
 
 async def test_object_is_shown_with_its_holders_and_revoked(db: Path) -> None:
@@ -147,6 +161,10 @@ async def test_store_is_shown_and_verified(db: Path) -> None:
         await visit.served.kernel.idle()
         assert "a text to be found" in await text(visit, "/store/vatstore")
         assert {"message": "All invariants hold."} == await visit.do("verify")
+        for fields in ({}, {"cycles": "yes"}):
+            found = await visit.do("collect", **fields)
+            assert ["objects", "promises", "clist", "queue", "vatstore"] == [it.split(":")[0] for it in found["detail"]]
+            assert all(re.fullmatch(r"\w+: [\d,]+ before, [\d,]+ after", it) for it in found["detail"])
         assert 404 == (await visit.client.get("/store/vatstore;drop")).status_code
 
 

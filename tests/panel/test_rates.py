@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocap.panel.rates import Sample, latency, quantile, rate, sample_of
+from ocap.panel.rates import ENOUGH, LATELY, Sample, Spending, latency, quantile, rate, sample_of
 from ocap.ring.tally import SECONDS, Histogram
 
 
@@ -74,3 +74,28 @@ def test_beyond_the_last_class_its_bound_is_told() -> None:
 @pytest.mark.parametrize("part", [0.5, 0.99])
 def test_seconds_without_cranks_have_no_latency(part: float) -> None:
     assert [] == latency(samples([], []), part)
+
+
+def test_share_of_a_vat_is_of_the_last_minute() -> None:
+    spending = Spending()
+    for at, since, seconds, expected in [
+        (0.0, 5.0, 1.0, None),
+        (0.1, 5.0, 1.1, None),  # of so short a time it says nothing
+        (2.0, 5.0, 1.5, 0.25),
+        (62.0, 5.0, 1.5, 0.0),
+        (63.0, 9.0, 0.5, None),  # by another kernel, which counts anew
+        (64.0, 9.0, 1.0, 0.5),
+    ]:
+        spending.note(at, {"since": since, "seconds": {"v1": seconds}})
+        assert (seconds, expected) == spending.of("v1")
+    assert (0.0, None) == spending.of("v2")
+
+
+def test_times_of_a_minute_are_kept_however_often_they_are_told() -> None:
+    spending = Spending()
+    for number in range(10_000):
+        spending.note(number / 50, {"since": 5.0, "seconds": {"v1": number / 100}})
+    seconds, share = spending.of("v1")
+    assert 99.99 == seconds
+    assert share == pytest.approx(0.5)
+    assert len(spending._told) <= LATELY / ENOUGH + 2
