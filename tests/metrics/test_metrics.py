@@ -126,6 +126,28 @@ async def test_queues_are_measured_by_place_and_by_vat(path: Path) -> None:
         assert labelled(await samples(kernel), "ocap_queue_items") == {}
 
 
+async def test_queues_of_promises_and_of_the_kernel_are_measured(path: Path) -> None:
+    async with Kernel(path) as kernel:
+        kernel.tally()
+        subcluster, a, b = await launch(kernel)
+        vat = subcluster.vats["a"].id
+        name = E(E(a).later("x")).get_name()
+        await kernel.idle()
+        assert labelled(await samples(kernel), "ocap_queue_items") == {("promise", vat): 1}
+        await E(a).settle("x", await E(b).make_thing("its name"))
+        assert await name == "its name"
+        for _ in range(3):
+            E.send_only(a).bounce(10_000)
+        await E(a).echo()
+    kernel = Kernel(path)  # which has not begun to run what was left
+    try:
+        items = labelled(await samples(kernel), "ocap_queue_items")
+        assert {queue for queue, _ in items} == {"run"}
+        assert sum(items.values()) == 3
+    finally:
+        kernel.close()
+
+
 async def test_ages_go_on_over_a_restart(path: Path) -> None:
     async with Kernel(path) as kernel:
         subcluster, _, b = await launch(kernel)
