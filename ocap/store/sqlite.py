@@ -91,23 +91,23 @@ class SqliteBackend:
         self._lock: IO[bytes] | None = None
         if self.path is not None:
             _check_owners(self.path)
-            lock = self.path.with_name(self.path.name + _LOCK)
-            had_lock = lock.exists()
+            new = [] if _named(self.path, _LOCK).exists() else [_LOCK]
             self._lock = _lock(self.path)
+            if _make(self.path):
+                new = [*_PARTS]
         try:
             self._db = self._open(durability)
             with _mapped(str(self.path)):
                 self._marker = Marker(self._db, clock)
-        except BaseException as error:
-            if self.path is not None and isinstance(error, NotOurStoreError) and not had_lock:
-                lock.unlink(missing_ok=True)  # of no use to anybody: no kernel will open that file
+        except BaseException:
+            if self.path is not None:
+                for part in new:  # while the lock is held: nobody else has taken them for theirs
+                    _named(self.path, part).unlink(missing_ok=True)
             self._unlock()
             raise
 
     def _open(self, durability: Durability) -> apsw.Connection:
         name = ":memory:" if self.path is None else str(self.path)
-        if self.path is not None:
-            _make(self.path)
         with _mapped(name):
             db = apsw.Connection(name)
             db.set_busy_timeout(5000)
@@ -301,20 +301,26 @@ _PARTS = ("", "-wal", "-shm", "-journal", _LOCK)
 """What is added to a database's name for the files it consists of."""
 
 
+def _named(path: Path, part: str) -> Path:
+    return path.with_name(path.name + part)
+
+
 def _check_owners(path: Path) -> None:
     if path.is_dir():
         raise StoreError(f"{path}: is a folder; name a file")
     for part in _PARTS:
-        name = path.with_name(path.name + part)
+        name = _named(path, part)
         if (reason := stranger(name)) is not None:
             raise StoreError(f"{name}: {reason}")
 
 
-def _make(path: Path) -> None:
+def _make(path: Path) -> bool:
     """Make a file closed to other users, if there is none: SQLite gives those beside it the same mode."""
     with suppress(OSError):  # it is there, or SQLite says why it cannot be
         # Never opened if it is there: to close it again would let go of the locks of who has it open.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        return True
+    return False
 
 
 def _private(name: str, flags: int) -> int:
@@ -322,7 +328,16 @@ def _private(name: str, flags: int) -> int:
 
 
 def _lock(path: Path) -> IO[bytes]:
-    name = path.with_name(path.name + _LOCK)
+    while True:
+        lock = _lock_once(path)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), _named(path, _LOCK).stat()):
+                return lock
+        lock.close()  # whoever had it could not open the database, and took it away
+
+
+def _lock_once(path: Path) -> IO[bytes]:
+    name = _named(path, _LOCK)
     try:
         lock = open(name, "ab", opener=_private)  # noqa: SIM115 - held until the store is closed
     except OSError as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import apsw
 import pytest
@@ -78,6 +79,9 @@ def test_a_newer_version_is_refused(path: Path) -> None:
     db.pragma("user_version", VERSION + 1)
     db.close()
     refused(path, StoreVersionError, "newer version")
+    path.with_name("kernel.db.lock").unlink()
+    refused(path, StoreVersionError, "newer version")
+    assert [path] == list(path.parent.iterdir())
 
 
 def test_a_version_no_migration_starts_from_is_refused(path: Path) -> None:
@@ -143,6 +147,24 @@ class TestLock:
         path.unlink()
         SqliteBackend(path).close()
 
+    def test_a_lock_that_is_taken_away_meanwhile_is_taken_again(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By one who could not open the database; else the next kernel would lock another file than this one."""
+        flock, taken_away = fcntl.flock, list[bool]()
+
+        def slow(lock: IO[bytes], how: int) -> None:
+            if not taken_away:
+                path.with_name("kernel.db.lock").unlink()
+                taken_away.append(True)
+            flock(lock, how)
+
+        monkeypatch.setattr(fcntl, "flock", slow)
+        first = SqliteBackend(path)
+        with pytest.raises(StoreInUseError, match="stop it first"):
+            SqliteBackend(path)
+        first.close()
+
     def test_a_reader_does_not_need_it(self, path: Path) -> None:
         world = World("a", path=path)
         world.run()
@@ -172,6 +194,14 @@ class TestReadOnly:
         fault.armed = True
         with faulty(fault):
             refused(path, StoreError, "cannot be opened")
+
+    def test_nothing_is_left_of_a_new_file_that_could_not_be_made(self, path: Path) -> None:
+        path.unlink()
+        fault = Countdown("write", apsw.IOError)
+        fault.armed = True
+        with faulty(fault):
+            refused(path, StoreFailedError, "made to fail|disk I/O")
+        assert [] == list(path.parent.iterdir())
 
     def test_a_disk_that_fails_while_it_is_made(self, path: Path) -> None:
         fault = Countdown("write", apsw.IOError)
