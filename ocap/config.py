@@ -9,9 +9,9 @@ import ast
 import importlib.util
 import os
 import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from attrs import asdict, evolve, field, fields, frozen
 
@@ -21,8 +21,6 @@ from ocap.protocol.errors import ConfigError, NotPassableError
 from ocap.protocol.marshal import encode
 from ocap.reasons import reason as os_reason
 from vats.ambient import ANYTHING
-
-_T = TypeVar("_T")
 
 
 @frozen
@@ -73,6 +71,24 @@ class ClusterConfig:
 _VAT_KEYS = {it.name for it in fields(VatConfig)}
 _CLUSTER_KEYS = {"bootstrap", "vats", "services"}
 
+NO_SUBCLUSTERS = ("subclusters", "at least one [subclusters.NAME] is needed")
+"""Where and what is wrong with a file that has none."""
+
+
+@frozen
+class Described:
+    """What a file or text in TOML describes, each by name.
+
+    Attributes:
+        subclusters: the tables `[subclusters.NAME]`.
+        system: the tables `[system.NAME]`: system subclusters.
+        services: the tables `[services.NAME]`: options of what is provided.
+    """
+
+    subclusters: Mapping[str, ClusterConfig] = field(factory=dict)
+    system: Mapping[str, ClusterConfig] = field(factory=dict)
+    services: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+
 
 def load_toml(path: str | os.PathLike[str]) -> dict[str, ClusterConfig]:
     """The subclusters of a TOML file, by name. Relative sources are relative to the file.
@@ -81,31 +97,25 @@ def load_toml(path: str | os.PathLike[str]) -> dict[str, ClusterConfig]:
         ConfigError: the file cannot be read, is no TOML (with line and column), or has a key or
             value that does not belong; the message starts with the file's name.
     """
-    return _in_file(path, lambda document: _clusters(document, Path(path).parent))
+    found = load_described(path)
+    if not found.subclusters:
+        raise ConfigError(str(path), str(ConfigError(*NO_SUBCLUSTERS)))
+    return dict(found.subclusters)
 
 
-def load_services(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
-    """The tables `[services.NAME]` of a TOML file: options of what `ocap run` provides. Raises as `load_toml` does."""
-    return _in_file(path, _services)
-
-
-def _services(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    tables = _table(document.get("services", {}), "services")
-    return {name: _table(options, f"services.{name}") for name, options in tables.items()}
-
-
-def _in_file(path: str | os.PathLike[str], read: Callable[[dict[str, Any]], _T]) -> _T:
+def load_described(path: str | os.PathLike[str]) -> Described:
+    """All that a TOML file describes. Raises as `load_toml` does."""
     try:
         text = Path(path).read_bytes().decode()
     except OSError as error:
         raise ConfigError(str(path), os_reason(error)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
-    return _in_text(text, str(path), read)
+    return parse_toml(text, Path(path).parent, str(path))
 
 
-def parse_toml(text: str, folder: str | os.PathLike[str], name: str) -> dict[str, ClusterConfig]:
-    """The subclusters of a text in TOML, by name.
+def parse_toml(text: str, folder: str | os.PathLike[str], name: str) -> Described:
+    """What a text in TOML describes.
 
     Args:
         text: as the file of `load_toml`.
@@ -115,41 +125,39 @@ def parse_toml(text: str, folder: str | os.PathLike[str], name: str) -> dict[str
     Raises:
         ConfigError: as `load_toml`.
     """
-    return _in_text(text, name, lambda document: _clusters(document, Path(folder)))
-
-
-def parse_services(text: str, name: str) -> dict[str, dict[str, Any]]:
-    """The tables `[services.NAME]` of a text in TOML, as `parse_toml` has its subclusters."""
-    return _in_text(text, name, _services)
-
-
-def _in_text(text: str, name: str, read: Callable[[dict[str, Any]], _T]) -> _T:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(name, f"not valid TOML: {error}") from error
     try:
-        return read(document)
+        return _described(document, Path(folder))
     except ConfigError as error:
         raise ConfigError(name, str(error)) from None
 
 
-def _clusters(document: dict[str, Any], folder: Path) -> dict[str, ClusterConfig]:
-    _only(document, {"subclusters", "services"}, "")
-    subclusters = _table(document.get("subclusters"), "subclusters")
-    if not subclusters:
-        raise ConfigError("subclusters", "at least one [subclusters.NAME] is needed")
-    return {
-        name: config_from_table(table, name, folder, where=f"subclusters.{name}.")
-        for name, table in subclusters.items()
-    }
+def _described(document: dict[str, Any], folder: Path) -> Described:
+    _only(document, {"subclusters", "system", "services"}, "")
+    subclusters, system = (
+        {
+            name: config_from_table(table, name, folder, where=f"{kind}.{name}.")
+            for name, table in _table(document.get(kind, {}), kind).items()
+        }
+        for kind in ("subclusters", "system")
+    )
+    for name in subclusters.keys() & system.keys():
+        raise ConfigError(f"system.{name}", f"there is a [subclusters.{name}] too; each needs a name of its own")
+    tables = _table(document.get("services", {}), "services")
+    services = {name: _table(options, f"services.{name}") for name, options in tables.items()}
+    if not (subclusters or system or services):
+        raise ConfigError(*NO_SUBCLUSTERS)
+    return Described(subclusters, system, services)
 
 
 def config_from_table(value: Any, name: str, folder: Path, *, where: str = "") -> ClusterConfig:
     """A config from a table as TOML has it.
 
     Args:
-        value: with the keys of `[subclusters.NAME]`.
+        value: with the keys of `[subclusters.NAME]`, which are those of `[system.NAME]` too.
         name: of the subcluster.
         folder: what relative sources are relative to.
         where: what paths in errors begin with.
@@ -232,6 +240,19 @@ def check_config(config: ClusterConfig, services: Collection[str]) -> ClusterCon
     _check_services(config.services, services, "services")
     checked = {name: _check_vat(vat, f"vats.{name}", services) for name, vat in config.vats.items()}
     return ClusterConfig(config.bootstrap, checked, tuple(config.services), config.name)
+
+
+def check_tables(
+    kind: str, configs: Mapping[str, ClusterConfig], services: Collection[str]
+) -> dict[str, ClusterConfig]:
+    """The same of the tables `[KIND.NAME]`, by name."""
+    checked = {}
+    for name, config in configs.items():
+        try:
+            checked[name] = check_config(config, services)
+        except ConfigError as error:
+            raise ConfigError(f"{kind}.{name}.{error.path}", error.reason) from None
+    return checked
 
 
 def _is(value: Any, kind: type[Any], where: str) -> None:

@@ -24,6 +24,7 @@ from ocap.log.selection import Selection, parse_cranks, parse_time
 from ocap.log.writing import parse_retention
 from ocap.protocol.errors import ConfigError, OcapError
 from ocap.reasons import reason as os_reason
+from ocap.ring.watchdog import SLOW_CRANK
 from ocap.services.cluster_file import ClusterFile, load_cluster_file
 
 
@@ -56,6 +57,7 @@ def run(
     panel: Annotated[bool, Parameter(negative="")] = False,
     panel_port: int | None = None,
     otel: Annotated[bool, Parameter(negative="")] = False,
+    slow_crank: float = SLOW_CRANK,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Launch the subclusters of a file, or resume them, and run until nothing is left to do.
@@ -85,10 +87,13 @@ def run(
         The port of the loopback for --panel; by default one that is free.
     otel
         Send traces to OpenTelemetry, as the environment variables OTEL_* say. Needs ocap[otel].
+    slow_crank
+        Seconds in one crank or commit after which standard error, and the panel, tell what holds the kernel up; 0: never.
     json
         Print one line of JSON, {"NAME": RESULT, ...}.
     """
     retention = parse_retention(log_keep_size, log_keep_days)
+    control.check_seconds("--slow-crank", slow_crank, ", or 0 for never")
     return run_clusters(
         cluster,
         db=db,
@@ -96,6 +101,7 @@ def run(
         log_json=log_json,
         retention=retention,
         wanted=control.wanted(metrics, panel=panel, panel_port=panel_port, otel=otel),
+        slow_crank=slow_crank,
         as_json=json,
     )
 

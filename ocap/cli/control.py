@@ -32,6 +32,7 @@ from ocap.cli.asking import (
 )
 from ocap.cli.inspect import suspend_at_rest
 from ocap.cli.upgrade import check as check_code
+from ocap.daemon.attention import last_end, log_beside
 from ocap.daemon.beside import Wanted
 from ocap.daemon.client import Client, find_socket
 from ocap.daemon.place import NotAnsweringError, NotRunningError
@@ -43,6 +44,7 @@ from ocap.log.writing import Retention, parse_retention
 from ocap.protocol.errors import ConfigError
 from ocap.reasons import reason as os_reason
 from ocap.ring.watchdog import SLOW_CRANK
+from ocap.services.cluster_file import DIFFERS
 
 
 def register(app: App) -> None:
@@ -117,7 +119,7 @@ def start(
     options = Options(
         str(db),
         str(Path.cwd() if cluster is None else cluster.absolute().parent),
-        str((daemon_log or db.with_name(f"{db.name}.log")).absolute()),
+        str((daemon_log or log_beside(db)).absolute()),
         None if cluster is None else str(cluster),
         None if log_json is None else str(log_json.absolute()),
         log_keep_size,
@@ -155,8 +157,10 @@ class _Told:
                 self._beside[kind] = address
                 if not self._as_json:
                     print(f"ocap: {_WHAT[kind]} at {address}", file=sys.stderr, flush=True)
-            case (("slow" | "killed" | "blind"), str(text)):
+            case (("slow" | "killed" | "blind" | "attention"), str(text)):
                 say(text)
+            case "differs", str(name):
+                say(f"{name} {DIFFERS}; `ocap update` gives it that")
             case "done", {"pid": int(pid), "subclusters": int(subclusters), "vats": int(vats)}:
                 if self.failed or not (self._launched or self._as_json):
                     say(f"the daemon runs, process {pid}; subclusters: {subclusters}, vats: {vats}")
@@ -215,10 +219,14 @@ def status(*, db: Database = None, json: Json = False) -> int:
     try:
         found = ask(db, "status")
     except NotRunningError as error:
+        log = None if db is None else log_beside(db)
+        end = None if log is None else last_end(log)
         if json:
-            print(json_text.dumps({"running": False}))
+            print(json_text.dumps({"running": False, "end": end}))
         else:
-            print(f"ocap: {error}", file=sys.stderr)
+            say(str(error))
+            if end is not None:
+                say(f"{log}: {end}")
         return 1
     except NotAnsweringError as error:
         if json:

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -23,7 +23,6 @@ from typing import Any
 import trio
 
 from ocap.cli.run import Run, dump_on_signal
-from ocap.config import ClusterConfig
 from ocap.daemon.client import naming_the_daemon
 from ocap.extras import extra
 from ocap.host.kernel import Kernel
@@ -32,9 +31,15 @@ from ocap.legible import as_text, safe_text, to_json
 from ocap.log import from_event, to_line
 from ocap.protocol.eventual import E
 from ocap.services.cluster_file import ClusterFile, wake_system
+from ocap.services.standard import LATER
 
 _NAME = "<ocap>"
 """What tracebacks call the lines that were typed."""
+
+_INSTEAD = (
+    ". The prompt runs a kernel of its own; in the daemon's, `ocap send`, `ocap show` and `ocap panel` do as much"
+)
+"""What to do where a daemon has the database open."""
 
 Read = Callable[[str], Awaitable[str]]
 
@@ -48,8 +53,8 @@ def prompt_in(db: Path | None, file: ClusterFile, *, as_json: bool) -> int:
     """
     # Before anything is opened: its extra may not be installed.
     read, printed = _terminal() if sys.stdin.isatty() else (_read_line, _as_it_is)
-    with naming_the_daemon(db):
-        kernel = file.open_kernel(db, also=("log", "random", "timer"))
+    with naming_the_daemon(db, _INSTEAD):
+        kernel = file.open_kernel(db, also=LATER)
 
     def log(event: Event) -> None:
         if event.kind == "log":
@@ -57,10 +62,10 @@ def prompt_in(db: Path | None, file: ClusterFile, *, as_json: bool) -> int:
 
     kernel.observe(log, messages=False)
     with printed():
-        return trio.run(_prompt_in, kernel, file.configs, read, as_json)
+        return trio.run(_prompt_in, kernel, file, read, as_json)
 
 
-async def _prompt_in(kernel: Kernel, configs: Mapping[str, ClusterConfig], read: Read, as_json: bool) -> int:
+async def _prompt_in(kernel: Kernel, file: ClusterFile, read: Read, as_json: bool) -> int:
     async with kernel:
         names: dict[str, Any] = {"kernel": kernel, "E": E, "trio": trio, "roots": {}}
         console = _Console(names, as_json=as_json)
@@ -68,7 +73,7 @@ async def _prompt_in(kernel: Kernel, configs: Mapping[str, ClusterConfig], read:
             nursery.start_soon(dump_on_signal, kernel)
             nursery.start_soon(console.watch_for_interrupt, nursery.cancel_scope)
             nursery.start_soon(wake_system, kernel)
-            await _launch(kernel, configs)
+            await _launch(kernel, file)
             names["roots"].update((it.name or it.id, it.root) for it in kernel.get_subclusters())
             if sys.stdin.isatty() and not as_json:
                 known = ", ".join(map(safe_text, names["roots"])) or "none yet"
@@ -80,10 +85,9 @@ async def _prompt_in(kernel: Kernel, configs: Mapping[str, ClusterConfig], read:
     return 1 if console.has_failed and not sys.stdin.isatty() else 0
 
 
-async def _launch(kernel: Kernel, configs: Mapping[str, ClusterConfig]) -> None:
+async def _launch(kernel: Kernel, file: ClusterFile) -> None:
     """Launch or resume what the file describes; what cannot be launched is told, and the prompt comes all the same."""
-    work = Run(kernel, configs, lambda name, result: print(f"{safe_text(name)}: {as_text(result)}", file=sys.stderr))
-    known = {subcluster.name: subcluster for subcluster in kernel.get_subclusters() if not subcluster.is_system}
+    work = Run(kernel, file, lambda name, result: print(f"{safe_text(name)}: {as_text(result)}", file=sys.stderr))
     async with trio.open_nursery() as launching:
 
         async def give_up() -> None:
@@ -92,8 +96,7 @@ async def _launch(kernel: Kernel, configs: Mapping[str, ClusterConfig]) -> None:
 
         launching.start_soon(give_up)
         async with trio.open_nursery() as each:
-            for name in configs:
-                each.start_soon(work.launch_or_resume, name, known)
+            work.launch_all(each)
         launching.cancel_scope.cancel()
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,23 +15,22 @@ from typing import Any
 
 import trio
 
+from ocap.cli.asking import say
 from ocap.cli.traffic import Traffic
-from ocap.config import ClusterConfig, check_config
 from ocap.daemon.beside import Beside, Wanted, open_beside
 from ocap.daemon.client import naming_the_daemon
 from ocap.daemon.commands import Commands
 from ocap.daemon.server import open_control
 from ocap.daemon.silence import stack_at_signal
 from ocap.daemon.tap import Tap
-from ocap.host.inventory import Subcluster
 from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
 from ocap.legible import as_text, safe_text, to_json
 from ocap.log import event_line, from_event
-from ocap.log.writing import LogFile, Retention
-from ocap.protocol.errors import ConfigError, LaunchError
-from ocap.services.cluster_file import load_cluster_file, wake_system
-from ocap.services.standard import STANDARD
+from ocap.log.writing import LogFile, Retention, check_log
+from ocap.protocol.errors import ConfigError
+from ocap.services.cluster_file import DIFFERS, ClusterFile, Launches, load_cluster_file, wake_system
+from ocap.services.standard import LATER
 
 
 def run_clusters(
@@ -42,6 +41,7 @@ def run_clusters(
     log_json: Path | None,
     retention: Retention,
     wanted: Wanted,
+    slow_crank: float,
     as_json: bool,
 ) -> int:
     """Run the subclusters of `path`; 1 if one of them failed.
@@ -59,9 +59,12 @@ def run_clusters(
         if wanted.panel is not None and db is None:
             # The panel reads a file. One of our own is as good as memory, and goes with us.
             db = Path(stack.enter_context(TemporaryDirectory(prefix="ocap-")), "kernel.db")
-        sink = None if log_json is None else stack.enter_context(closing(LogFile(log_json, retention)))
+        if log_json is not None:
+            check_log(log_json, retention)  # before a database is made
         with naming_the_daemon(db):
-            kernel = file.open_kernel(db)
+            kernel = file.open_kernel(db, also=LATER if beside.has_panel else (), slow_crank=slow_crank)
+        stack.callback(kernel.close)
+        sink = None if log_json is None else stack.enter_context(closing(LogFile(log_json, retention)))
         trace = stack.enter_context(beside.tracing(kernel))
         tap = Tap(kernel, _Log(kernel, sink, trace, everything=log), messages=bool(log or sink or trace))
         about = {
@@ -73,7 +76,7 @@ def run_clusters(
             "log_json": None if log_json is None else str(log_json.absolute()),
         }
         commands = Commands(kernel, tap, about, beside, options=file.options)
-        return trio.run(_run, kernel, file.configs, as_json, beside, commands, tap)
+        return trio.run(_run, kernel, file, as_json, beside, commands, tap)
 
 
 class _Log:
@@ -100,24 +103,15 @@ class _Log:
 class Run:
     """One run: which subclusters answered, which failed, which are awaited."""
 
-    def __init__(
-        self, kernel: Kernel, configs: Mapping[str, ClusterConfig], report: Callable[[str, Any], None]
-    ) -> None:
-        self.kernel = kernel
-        self.configs = configs
-        self.report = report
-        self.awaited = set(configs)
+    def __init__(self, kernel: Kernel, file: ClusterFile, report: Callable[[str, Any], None]) -> None:
+        self._kernel = kernel
+        self._launches = Launches(kernel, file, report, self.fail)
         self.failed = False
 
-    async def launch_or_resume(self, name: str, known: Mapping[str, Subcluster]) -> None:
-        try:
-            subcluster = known.get(name)
-            if subcluster is None:
-                subcluster = await self.kernel.launch_subcluster(self.configs[name])
-            self.report(name, subcluster.result)
-        except (ConfigError, LaunchError) as error:
-            self.fail(name, str(error).removeprefix(f"{name}: "))
-        self.awaited.discard(name)
+    def launch_all(self, nursery: trio.Nursery) -> None:
+        for name in self._launches.differing():
+            say(f"{name} {DIFFERS}")
+        self._launches.start(nursery)
 
     def fail(self, name: str, reason: str) -> None:
         self.failed = True
@@ -126,13 +120,13 @@ class Run:
     async def until_done(self) -> None:
         """Wait until the kernel is idle and nothing outside can wake it."""
         while True:
-            await self.kernel.idle(services=True)
-            status = self.kernel.status()
+            await self._kernel.idle(services=True)
+            status = self._kernel.status()
             if status["idle"] and not status["service_calls"]:
-                if not self.awaited:
+                if not self._launches.awaited:
                     return
                 if status["unanswered"]:
-                    for name in sorted(self.awaited):
+                    for name in sorted(self._launches.awaited):
                         self.fail(name, "bootstrap waits for an answer that nobody can give; the launch is undone")
                     return
             # Who was just answered has not run yet.
@@ -160,7 +154,7 @@ def announce(link: str) -> None:
 
 async def _run(
     kernel: Kernel,
-    configs: Mapping[str, ClusterConfig],
+    file: ClusterFile,
     as_json: bool,
     beside: Beside,
     commands: Commands,
@@ -176,12 +170,7 @@ async def _run(
     interrupted = False
     async with kernel:
         async with trio.open_nursery() as nursery:
-            work = Run(kernel, configs, report)
-            known = {subcluster.name: subcluster for subcluster in kernel.get_subclusters() if not subcluster.is_system}
-            for name, subcluster in known.items():
-                if name in configs and subcluster.config != check_config(configs[name], STANDARD):
-                    text = "is resumed with the config it was launched with, which differs from the file's"
-                    print(f"ocap: {safe_text(name)} {text}", file=sys.stderr)
+            work = Run(kernel, file, report)
 
             async def watch_for_interrupt() -> None:
                 nonlocal interrupted
@@ -201,8 +190,7 @@ async def _run(
             await beside.start(nursery, kernel, database, announce)
             if at := beside.addresses["metrics"]:
                 print(f"ocap: metrics at {at}", file=sys.stderr)
-            for name in configs:
-                nursery.start_soon(work.launch_or_resume, name, known)
+            work.launch_all(nursery)
             await work.until_done()
             if database is not None:
                 await trio.sleep_forever()  # its operator can wake the kernel

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ocap.daemon.attention import attention
 from ocap.legible import as_text, safe_text, span
 from ocap.store.marks import Age
 from ocap.waiting import Waiting
@@ -42,11 +43,17 @@ def _cell(value: Any, style: str = "") -> Text:
 def status(found: dict[str, Any]) -> None:
     """How a daemon is."""
     table = _table("", "")
+    table.show_header = False
+    head = "attention"
+    for line in attention(found):
+        table.add_row(Text(head, "bold yellow"), _cell(line))
+        head = ""
+    of_the_system = f" ({found['system_subclusters']} of the system)" if found["system_subclusters"] else ""
     rows = {
         "database": found["database"],
         "daemon": f"process {found['pid']}, for {span(time.time() - found['started'])}",
         "kernel": "idle" if found["idle"] else f"{found['run_queue']} items in the run queue",
-        "subclusters": found["subclusters"],
+        "subclusters": f"{found['subclusters']}{of_the_system}",
         "vats": f"{found['vats']}, {found['workers']} with a heap",
         "cranks": f"{found['cranks']} in {found['commits']} commits; the last is {found['last_crank']}",
         "waiting": f"service calls: {found['service_calls']}, answers: {found['unanswered']}",
@@ -56,7 +63,6 @@ def status(found: dict[str, Any]) -> None:
         "panel": f"{found['panel']} (`ocap panel` prints a link)" if found["panel"] else "none",
         "metrics": found["metrics"] or "none",
     }
-    table.show_header = False
     for name, value in rows.items():
         table.add_row(Text(name, "bold"), _cell(value))
     _print(table)

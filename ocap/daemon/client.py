@@ -26,6 +26,7 @@ from ocap.daemon.place import (
 )
 from ocap.daemon.protocol import (
     MAX_ANSWER,
+    VERSION,
     Answer,
     ControlError,
     Failure,
@@ -34,6 +35,7 @@ from ocap.daemon.protocol import (
     Reply,
     Request,
     RequestFailedError,
+    VersionError,
     read_reply,
     request_line,
 )
@@ -93,8 +95,13 @@ def is_alive(path: Path) -> bool:
 
 
 @contextmanager
-def naming_the_daemon(database: Path | None) -> Iterator[None]:
-    """Open `database` in this block: the `StoreInUseError`, if a daemon has it open, says which and how it is stopped."""
+def naming_the_daemon(database: Path | None, instead: str = "") -> Iterator[None]:
+    """Open `database` in this block: the `StoreInUseError`, if a daemon has it open, says which and how it is stopped.
+
+    Args:
+        database: None for one in memory.
+        instead: what else may be done, in words.
+    """
     try:
         yield
     except StoreInUseError:
@@ -104,7 +111,7 @@ def naming_the_daemon(database: Path | None) -> Iterator[None]:
                 info = read_info(path)
         if "pid" not in info:
             raise
-        text = f"a daemon, process {info['pid']}, has this database open; `ocap stop --db {database}` ends it"
+        text = f"a daemon, process {info['pid']}, has this database open; `ocap stop --db {database}` ends it{instead}"
         raise StoreInUseError(f"{database}: {text}") from None
 
 
@@ -129,7 +136,9 @@ class Client:
         self._replies: list[Reply] = []
         self._next = 1
         self.pid = pid
-        self._log = read_info(path).get("log")
+        self._is_known = False
+        info = read_info(path)
+        self._log, self._database = info.get("log"), info.get("database")
 
     @classmethod
     async def connect(cls, path: Path) -> Client:
@@ -173,6 +182,7 @@ class Client:
             RequestFailedError: it could not be done.
             NotAnsweringError: the kernel is held up, and this needs no vat; another command waits.
             NotRunningError: the daemon ended before it answered.
+            VersionError: it is of another version than this program; it was not asked.
             ControlError: the request is too long.
         """
         async for _ in self._ask(command, arguments):
@@ -186,10 +196,10 @@ class Client:
     _result: Any = None
 
     async def _ask(self, command: str, arguments: dict[str, Any]) -> AsyncGenerator[Any, None]:
-        id_ = self._next
-        self._next += 1
         try:
-            await self._stream.send_all(request_line(Request(id_, command, arguments)))
+            if not self._is_known and command != "stop":
+                await self._greet(command)
+            id_ = await self._send(command, arguments)
             while True:
                 match await self._reply(command):
                     case Item(number, value) if number == id_:
@@ -203,6 +213,31 @@ class Client:
                         raise ControlError(f"an answer to request {other.id}, which is not waited for")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise NotRunningError("the daemon has gone before it answered") from None
+
+    async def _greet(self, command: str) -> None:
+        """Learn, before the first command, whether both ends mean the same by it."""
+        id_ = await self._send("hello", {})
+        match await self._reply(command):
+            case Answer(number, {"version": int(version)}) if number == id_:
+                pass
+            case Failure(number, "BadCommandError", _) if number == id_:
+                version = 0  # it is from before there were versions
+            case Failure(_, name, message):
+                raise RequestFailedError(name, message)
+            case other:
+                raise ControlError(f"no answer to hello: {other}")
+        if version != VERSION:
+            its = "" if self._database is None else f" --db {self._database}"
+            way = f"restart it: `ocap stop{its}`, then `ocap start` as it was started"
+            age = "an older" if version < VERSION else "a newer"
+            raise VersionError(f"the daemon, process {self.pid}, is of {age} version than this program; {way}")
+        self._is_known = True
+
+    async def _send(self, command: str, arguments: dict[str, Any]) -> int:
+        id_ = self._next
+        self._next += 1
+        await self._stream.send_all(request_line(Request(id_, command, arguments)))
+        return id_
 
     async def _reply(self, command: str) -> Reply:
         while not self._replies:

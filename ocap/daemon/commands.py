@@ -15,9 +15,9 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import trio
 
-from ocap.config import ClusterConfig, check_config, parse_services, parse_toml
+from ocap.config import NO_SUBCLUSTERS, ClusterConfig, Described, check_tables, parse_toml, services_of
 from ocap.daemon.beside import Beside
-from ocap.daemon.protocol import Encoded
+from ocap.daemon.protocol import VERSION, Encoded
 from ocap.daemon.tap import Tap
 from ocap.host.inventory import Launch, Subcluster, Vat
 from ocap.host.kernel import Kernel
@@ -34,6 +34,7 @@ from ocap.protocol.errors import (
 from ocap.protocol.refs import VatId, is_promise_kref, is_well_formed_kref
 from ocap.ring.tally import SECONDS
 from ocap.ring.watchdog import Tell
+from ocap.services.standard import WITH_OPTIONS
 
 HELD = 1_000
 """References from answers that are kept for whoever got them over the socket; older ones are let go."""
@@ -43,6 +44,9 @@ GATHER = 0.05
 
 MAX_CROWD = 8_388_608
 """Characters of such a line; what is beyond comes with the next one."""
+
+_START_ANEW = "`ocap stop`, then `ocap start` with a file that has this table"
+"""What to do for what cannot come later."""
 
 Json = Any
 
@@ -116,12 +120,23 @@ class Commands:
 
     # ---- the daemon -----------------------------------------------------------------------------
 
+    async def hello(self) -> Json:
+        """The version of what can be asked here, and of what is answered."""
+        return {"version": VERSION}
+
     async def status(self) -> Json:
         """How the kernel is, and its counters."""
-        kernel = self._kernel
-        counts = {"subclusters": len(kernel.get_subclusters()), "vats": len(kernel.get_vats())}
-        dead = {"dead_letters": len(kernel.get_dead_letters())}
-        return {**self._about, **self._beside.addresses, **kernel.status(), **kernel.stats(), **counts, **dead}
+        kernel, subclusters, vats = self._kernel, self._kernel.get_subclusters(), self._kernel.get_vats()
+        counts = {
+            "subclusters": len(subclusters),
+            "system_subclusters": sum(it.is_system for it in subclusters),
+            "vats": len(vats),
+            "suspended": [
+                {"id": it.id, "name": it.name, "reason": it.reason} for it in vats if it.state == "suspended"
+            ],
+            "dead_letters": len(kernel.get_dead_letters()),
+        }
+        return {**self._about, **self._beside.addresses, **kernel.status(), **kernel.stats(), **counts}
 
     async def stats(self) -> Json:
         """Counters alone, which cost nothing to tell; how long cranks took by class: up to so many seconds, how many."""
@@ -183,7 +198,7 @@ class Commands:
         found = kernel.get_subclusters()
         told = [{**_subcluster(it), "state": "running", "vats": vats.get(it.id, [])} for it in found]
         return told + [
-            {**_launch(it), "state": "launching", "vats": vats.get(it.id, [])} for it in kernel.get_launches()
+            {**_subcluster(it), "state": "launching", "vats": vats.get(it.id, [])} for it in kernel.get_launches()
         ]
 
     async def show(self, *, what: str) -> Json:
@@ -218,9 +233,10 @@ class Commands:
     async def update(self, *, subcluster: str, text: str, folder: str, dry: bool = False) -> Json:
         """Give a subcluster a new config, the only one that the TOML describes; or say what that would do."""
         found = self._subcluster(subcluster)
-        configs = self._configs(text, folder)
+        configs = self._configs(self._described(text, folder), is_system=found.is_system)
         if list(configs) != [found.name]:
-            raise ConfigError("subclusters", f"has to be one, [subclusters.{found.name}]")
+            kind = _kind(found.is_system)
+            raise ConfigError(kind, f"has to be one, [{kind}.{found.name}]")
         done = await self._kernel.update_subcluster(found.id, configs[found.name], dry_run=dry)
         added, upgraded = (
             {name: None if error is None else str(error) for name, error in part.items()}
@@ -240,19 +256,38 @@ class Commands:
         return {**_subcluster(found), "root": self._keep(found.root).kref, "result": self._answer(found.result)}
 
     def _new_configs(self, text: str, folder: str) -> dict[str, ClusterConfig]:
-        configs = self._configs(text, folder)
-        names = {it.name for it in self._kernel.get_subclusters()}
-        for name in configs:
-            if name in names:
+        described = self._described(text, folder)
+        if not described.subclusters:
+            raise ConfigError(*NO_SUBCLUSTERS)
+        found = self._kernel.get_subclusters()
+        system = {it.name: it.config for it in found if it.is_system}
+        for name, config in self._configs(described, is_system=True).items():
+            if name not in system:
+                raise ConfigError(f"system.{name}", f"is launched when the kernel starts: {_START_ANEW}")
+            if config != system[name]:
+                raise ConfigError(f"system.{name}", "there is another system subcluster of this name; update it")
+        for name in described.subclusters:
+            if name in [it.name for it in found]:
                 raise ConfigError(f"subclusters.{name}", "there is a subcluster of this name; update or reload it")
-        return configs
+        return self._configs(described, is_system=False)
 
-    def _configs(self, text: str, folder: str) -> dict[str, ClusterConfig]:
-        configs = parse_toml(text, folder, "")
-        for name, options in parse_services(text, "").items():
+    def _described(self, text: str, folder: str) -> Described:
+        described = parse_toml(text, folder, "")
+        for name, options in described.services.items():
             if options != self._options.get(name):
-                raise ConfigError(f"services.{name}", "the options of services are those the kernel was started with")
-        return {name: check_config(config, self._kernel.service_names()) for name, config in configs.items()}
+                how = "with others" if name in self._options else "without"
+                raise ConfigError(f"services.{name}", f"the kernel was started {how}: {_START_ANEW}")
+        return described
+
+    def _configs(self, described: Described, *, is_system: bool) -> dict[str, ClusterConfig]:
+        """Its subclusters, or its system subclusters, checked."""
+        kind, names = _kind(is_system), self._kernel.service_names(is_system=is_system)
+        configs = described.system if is_system else described.subclusters
+        for name, config in configs.items():
+            for service in sorted(services_of(config) & WITH_OPTIONS - set(names)):
+                text = f"{service} needs [services.{service}], which the kernel was started without: {_START_ANEW}"
+                raise ConfigError(f"{kind}.{name}", text)
+        return check_tables(kind, configs, names)
 
     # ---- subclusters and vats -------------------------------------------------------------------
 
@@ -478,6 +513,11 @@ def _references(value: Any) -> Iterator[HostRef]:
                 yield from _references(it)
 
 
+def _kind(is_system: bool) -> str:
+    """The tables of TOML that such a subcluster is described in."""
+    return "system" if is_system else "subclusters"
+
+
 def _the_one(name: str, named: list[T]) -> T:
     if len(named) > 1:
         kinds = [f"{type(it).__name__.lower()} {it.id}" for it in named]
@@ -485,12 +525,8 @@ def _the_one(name: str, named: list[T]) -> T:
     return named[0]
 
 
-def _subcluster(it: Subcluster) -> dict[str, Json]:
+def _subcluster(it: Subcluster | Launch) -> dict[str, Json]:
     return {"id": it.id, "name": it.name, "bootstrap": it.config.bootstrap, "is_system": it.is_system}
-
-
-def _launch(it: Launch) -> dict[str, Json]:
-    return {"id": it.id, "name": it.name, "bootstrap": it.config.bootstrap, "is_system": False}
 
 
 def _vat(it: Vat) -> dict[str, Json]:

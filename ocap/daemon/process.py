@@ -11,7 +11,6 @@ import faulthandler
 import json
 import logging
 import os
-import re
 import signal
 import sys
 import time
@@ -24,11 +23,11 @@ from typing import IO, Any
 import trio
 from attrs import field, frozen
 
-from ocap.config import ClusterConfig
+from ocap.daemon.attention import ENDED, STARTED, UNFINISHED, attention, last_end
 from ocap.daemon.beside import Beside, Wanted, open_beside
 from ocap.daemon.client import naming_the_daemon
 from ocap.daemon.commands import Commands
-from ocap.daemon.place import info_path, read_info, socket_path
+from ocap.daemon.place import info_path, make_runtime_folder, read_info, socket_path
 from ocap.daemon.private import keep_private
 from ocap.daemon.server import open_control
 from ocap.daemon.silence import killed_in, stack_at_signal, stack_when_mute, take_last_step, way_out
@@ -37,19 +36,17 @@ from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
 from ocap.legible import safe_text, to_json
 from ocap.log import event_line
-from ocap.log.writing import LogFile, check_log, parse_retention
-from ocap.protocol.errors import ConfigError, LaunchError, OcapError
+from ocap.log.writing import LogFile, check_log, open_to_check, parse_retention
+from ocap.protocol.errors import ConfigError, OcapError
 from ocap.reasons import reason as os_reason
 from ocap.ring.watchdog import SLOW_CRANK
-from ocap.services.cluster_file import ClusterFile, load_cluster_file, wake_system
-from ocap.store.owner import stranger
+from ocap.services.cluster_file import DIFFERS, ClusterFile, Launches, load_cluster_file, wake_system
+from ocap.services.standard import LATER
 
 logger = logging.getLogger("ocap.daemon")
 
 LOG_SIZE = 1_000_000
 """Bytes of the daemon's own log, after which it is begun anew; three older ones are kept."""
-
-STARTED, ENDED = "the daemon has started", "the daemon has ended"
 
 
 @frozen
@@ -80,8 +77,8 @@ class Options:
 
 Report = Callable[[str, Any], None]
 """Is told how the start goes: `ready` with the socket, `metrics` with the address and `panel` with a link where there
-are, `launched` and `failed` with name and text, `done` with the process and how many subclusters and vats there are; and `killed` with what the run before was killed in,
-`blind` if it wrote a message log and this one does not."""
+are, `launched` and `failed` with name and text, `attention` with what needs somebody, `done` with the process and how many subclusters and vats there are; and `differs` with the name of a subcluster that has not the file's config,
+`killed` with what the run before was killed in, `blind` if it wrote a message log and this one does not."""
 
 
 def run_daemon(options: Options, report: Report) -> int:
@@ -98,11 +95,15 @@ def run_daemon(options: Options, report: Report) -> int:
     retention = parse_retention(options.keep_size, options.keep_days)
     with ExitStack() as stack:
         beside = stack.enter_context(open_beside(options.wanted))
+        # Before a database is made.
         if options.log_json is not None:
-            check_log(Path(options.log_json))  # before a database is made
+            check_log(Path(options.log_json), retention)
+        _check_own_log(Path(options.log))
+        make_runtime_folder()
+        socket_path(Path(options.database))
         with naming_the_daemon(Path(options.database)):
             kernel = file.open_kernel(  # takes the lock
-                Path(options.database), also=("log", "random", "timer"), slow_crank=options.slow_crank
+                Path(options.database), also=LATER, slow_crank=options.slow_crank
             )
         stack.callback(kernel.close)
         crashes = _open_log(Path(options.log))
@@ -191,7 +192,7 @@ class _Daemon:
             "log": self._options.log,
             "log_json": self._options.log_json,
         }
-        commands = Commands(
+        commands = self._commands = Commands(
             self._kernel, self._tap, about, self._beside, lambda: self.stop("the command stop"), self._file.options
         )
         async with self._kernel, open_control(commands, database) as path, trio.open_nursery() as nursery:
@@ -228,24 +229,23 @@ class _Daemon:
                 logger.info("SIGUSR1 asks for this:\n%s", self._kernel.dump())
 
     async def _launch_all(self) -> None:
-        known = {subcluster.name: subcluster for subcluster in self._kernel.get_subclusters()}
+        launches = Launches(self._kernel, self._file, self._launched, self._failed)
+        for name in launches.differing():
+            logger.warning("%s %s", name, DIFFERS)
+            self._report("differs", name)
         async with trio.open_nursery() as nursery:
-            for name, config in self._file.configs.items():
-                if name in known:
-                    self._report("launched", [name, to_json(known[name].result)])
-                else:
-                    nursery.start_soon(self._launch, name, config)
-        counts = {"subclusters": len(self._kernel.get_subclusters()), "vats": len(self._kernel.get_vats())}
-        self._report("done", {"pid": os.getpid(), **counts})
+            launches.start(nursery)
+        status = await self._commands.status()
+        for line in attention(status):
+            self._report("attention", line)
+        self._report("done", {name: status[name] for name in ("pid", "subclusters", "vats")})
 
-    async def _launch(self, name: str, config: ClusterConfig) -> None:
-        try:
-            subcluster = await self._kernel.launch_subcluster(config)
-        except (ConfigError, LaunchError) as error:
-            logger.error("%s was not launched: %s", name, error)  # noqa: TRY400 - the reason is in the message
-            self._report("failed", [name, str(error).removeprefix(f"{name}: ")])
-        else:
-            self._report("launched", [name, to_json(subcluster.result)])
+    def _launched(self, name: str, result: Any) -> None:
+        self._report("launched", [name, to_json(result)])
+
+    def _failed(self, name: str, reason: str) -> None:
+        logger.error("%s was not launched: %s", name, reason)
+        self._report("failed", [name, reason])
 
 
 # ---- the log --------------------------------------------------------------------------------------
@@ -258,13 +258,16 @@ class _Line(logging.Formatter):
         return "\n    ".join(map(safe_text, super().format(record).splitlines()))
 
 
+def _check_own_log(path: Path) -> None:
+    if (fd := open_to_check("--daemon-log", path)) is not None:
+        os.close(fd)
+
+
 def _open_log(path: Path) -> IO[str]:
     """Send what is logged, and whatever else this process says, to a file of its own; gives what stacks go to."""
-    if (reason := stranger(path)) is not None:
-        raise ConfigError("--daemon-log", f"{path}: {reason}")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
-        unfinished = _was_cut_short(path)
+        end = last_end(path)
         crashes = path.open("a")
         handler = RotatingFileHandler(path, maxBytes=LOG_SIZE, backupCount=3, encoding="utf-8")
     except OSError as error:
@@ -281,18 +284,9 @@ def _open_log(path: Path) -> IO[str]:
     level = os.environ.get("OCAP_LOG_LEVEL", "INFO")
     logging.basicConfig(level=level, handlers=[handler], force=True)
     faulthandler.enable(crashes)  # which keeps the file open
-    if unfinished:
-        logger.warning("the run before left no word of its end: it was killed, or the machine failed")
+    if end == UNFINISHED:
+        logger.warning("the run before: %s", UNFINISHED)
     return crashes
-
-
-def _was_cut_short(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - LOG_SIZE))
-        text = file.read().decode(errors="replace")
-    # By their whole beginning: vats are quoted elsewhere in a line, or in one that is set in.
-    words = re.findall(rf"^[-\d]+ [\d:,]+ [A-Z]+ {re.escape(logger.name)}: ({STARTED}|{ENDED})", text, re.MULTILINE)
-    return words[-1:] == [STARTED]
 
 
 def note_end(log: Path, text: str) -> None:

@@ -11,6 +11,9 @@ Invariants:
 A request is `{"id": N, "command": NAME, "arguments": {...}}`. Each is answered with one line:
 `{"id": N, "result": ...}` or `{"id": N, "error": {"name": ..., "message": ...}}`; before it there may be
 any number of `{"id": N, "item": ...}`, for commands that tell of something as it happens.
+
+The two ends may be of different versions: a daemon runs on while its code is replaced. A client asks `hello` first,
+and asks for nothing more if the answer is not its own `VERSION`.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ from attrs import frozen
 
 from ocap.protocol.errors import OcapError
 
+VERSION = 1
+"""Of what can be asked, and of what is answered: raised with every change of either. `hello` and `stop` are the same
+in all versions."""
+
 MAX_REQUEST = 1_048_576
 """Bytes of one request: a config with its parameters, or the arguments of a message."""
 
@@ -32,6 +39,10 @@ MAX_ANSWER = 33_554_432
 
 class ControlError(OcapError, ValueError):
     """A line on the control socket is no request or no answer. The other side's fault."""
+
+
+class VersionError(ControlError):
+    """The daemon and who asks it are of different versions of this library. Restart the daemon."""
 
 
 class RequestFailedError(OcapError, RuntimeError):

@@ -126,7 +126,7 @@ class Control:
         return [row for row in rows if row.state == state]
 
     def launches(self) -> list[Launch]:
-        return [Launch(row.id, row.name, self.config_of(row)) for row in self.rows("launching")]
+        return [Launch(row.id, row.name, self.config_of(row), row.is_system) for row in self.rows("launching")]
 
     def config_of(self, row: SubclusterRow) -> ClusterConfig:
         return config_from_data(self._endpoint.decoder.decode(row.config))
@@ -226,6 +226,14 @@ class Control:
                 if name not in self.known(is_system):
                     await self.launch(evolve(self.offered[name], name=name), is_system=True)
         return checked
+
+    async def launch_offered(self, name: str) -> Subcluster:
+        """Launch what is offered, if there is none of that name: also one whose root has gone is one."""
+        async with self._launching_offered[name]:
+            for row in self.rows():
+                if row.is_system and row.name == name:
+                    return self.subcluster(row)
+            return await self.launch(evolve(self.offered[name], name=name), is_system=True)
 
     def _vat_spec(self, name: str, vat: VatConfig, known: Mapping[str, Kref | None], references: list[Any]) -> VatSpec:
         endowments = []

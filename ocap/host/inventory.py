@@ -65,6 +65,7 @@ class Launch:
     id: SubclusterId
     name: str
     config: ClusterConfig
+    is_system: bool = False
 
 
 @frozen

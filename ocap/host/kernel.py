@@ -286,10 +286,10 @@ class Kernel:
             raise KernelClosedError("provide services before entering the kernel")
         self._core.between_cranks(lambda: self._services.provide(name, thing, system_only=system_only))
 
-    def service_names(self) -> list[str]:
-        """The services that a config may ask for, by name."""
+    def service_names(self, *, is_system: bool = False) -> list[str]:
+        """The services that a config may ask for, by name; or that of a system subcluster."""
         self._check_open()
-        return sorted(self._control.names(is_system=False))
+        return sorted(self._control.names(is_system=is_system))
 
     def declare(self, name: str, config: ClusterConfig) -> None:
         """Have a system subcluster, beside those given as `system`. Call it before entering the kernel.
@@ -308,6 +308,8 @@ class Kernel:
     def offer(self, name: str, config: ClusterConfig) -> None:
         """Have a system subcluster when a config first asks for the service of that name; from then on it stays.
 
+        At each later start it is given this config. `launch_offered` does not wait until somebody asks.
+
         Call it before entering the kernel.
 
         Raises:
@@ -319,6 +321,21 @@ class Kernel:
         if name in self._control.offered or name in (self._system or {}):
             raise ValueError(f"a system subcluster named {name} is declared already")
         self._control.offered[name] = config
+
+    async def launch_offered(self, name: str) -> Subcluster:
+        """Launch a system subcluster that is offered, unless it is there.
+
+        Returns:
+            It, as it was there or is now.
+
+        Raises:
+            ConfigError, LaunchError: as `launch_subcluster`.
+            SubclusterNotFoundError: none of that name is offered.
+        """
+        self._check_running()
+        if name not in self._control.offered:
+            raise SubclusterNotFoundError(f"no system subcluster {name} is offered")
+        return await self._control.launch_offered(name)
 
     # ---- subclusters --------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ written, a rename loses nothing, and one program at a time writes to a log that 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import re
@@ -61,17 +60,45 @@ class Retention:
         return float("inf") if self.seconds is None else self.seconds / PARTS
 
 
-def check_log(path: Path) -> None:
-    """Raises `ConfigError` for a log that cannot be opened to be written; makes none."""
+def check_log(path: Path, retention: Retention) -> None:
+    """Raises `ConfigError` for a message log that could not be written; makes none."""
+    if (fd := open_to_check("--log-json", path)) is not None:
+        try:
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                _lock(fd, path, alone=retention != Retention())
+        finally:
+            os.close(fd)
+
+
+def open_to_check(option: str, path: Path) -> int | None:
+    """Open a log as it is opened to be written, and leave no file where there was none.
+
+    Returns:
+        What it is open as; None for a pipe: who reads it would take the end of this for the end of the log.
+
+    Raises:
+        ConfigError: it cannot be; says why, and that the option is to blame.
+    """
+    if (reason := stranger(path)) is not None:
+        raise ConfigError(option, f"{path}: {reason}")
+    if path.is_fifo():
+        return None
     is_new = not os.path.lexists(path)
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # a pipe that nobody reads yet: it is waited for
-            return
-        raise ConfigError("--log-json", f"{path}: {os_reason(error)}") from error
+        raise ConfigError(option, f"{path}: {os_reason(error)}") from error
     if is_new:
         path.unlink()
+    return fd
+
+
+def _lock(fd: int, path: Path, *, alone: bool) -> None:
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        reason = "another program writes to this log, and one that is rotated has one writer"
+        raise ConfigError("--log-json", f"{path}: {reason}") from None
 
 
 class LogFile:
@@ -112,11 +139,10 @@ class LogFile:
             self._fd, self._rotates = fd, False
             return
         try:
-            fcntl.flock(fd, (fcntl.LOCK_EX if self._rotates else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
+            _lock(fd, self.path, alone=self._rotates)
+        except ConfigError:
             os.close(fd)
-            reason = "another program writes to this log, and one that is rotated has one writer"
-            raise ConfigError("--log-json", f"{self.path}: {reason}") from None
+            raise
         self._fd = fd
         self._size = status.st_size
         self._began = self._now()

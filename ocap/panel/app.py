@@ -215,7 +215,7 @@ class Panel:
     async def _subcluster(self, request: Request) -> Response:
         with self._reader.snapshot():
             found = self._reader.subcluster(request.path_params["id"])
-            text = self._editable(found["id"])
+            text = self._editable(found)
         since = await self._say_time_spent(found["vats"])
         return self._show(request, "subcluster.html", 200, "subclusters", it=found, text=text, since=since)
 
@@ -225,19 +225,20 @@ class Panel:
             raise NothingThereError
         with self._reader.snapshot():
             found = self._reader.subcluster(request.path_params["id"])
-            text = self._editable(found["id"]) if action == "update" else None
+            text = self._editable(found) if action == "update" else None
         context = {"it": found, "action": action, "kind": "subcluster", "folder": self._about["folder"], "text": text}
         return self._show(
             request, "update.html" if action == "update" else "action.html", 200, "subclusters", **context
         )
 
-    def _editable(self, id_: str) -> Markup | None:
+    def _editable(self, subcluster: Row) -> Markup | None:
         """The config of a subcluster as TOML; None if TOML cannot say it."""
-        config = self._reader.config(id_)
+        config = self._reader.config(subcluster["id"])
         if config is None:
             return None
         try:
-            text = tomli_w.dumps({"subclusters": {config.pop("name"): config}}, multiline_strings=True)
+            kind = "system" if subcluster["is_system"] else "subclusters"
+            text = tomli_w.dumps({kind: {config.pop("name"): config}}, multiline_strings=True)
         except (TypeError, ValueError):
             return None
         return Markup(escape(visible(text)))  # noqa: S704 - escaped; the editor shows its lines
@@ -463,7 +464,7 @@ class Panel:
             return JSONResponse({"error": "a form is a JSON object of texts"}, 400)
         action = request.path_params["action"]
         if self._live.held_up is not None and action not in WITHOUT_KERNEL:
-            return JSONResponse(inert({"error": f"Not done, as it would have to wait: {self._live.held_up}"}), 503)
+            return JSONResponse(inert({"error": f"Not done: {self._live.held_up}"}), 503)
         try:
             return JSONResponse(inert(await self._actions.do(action, fields)))
         except RequestFailedError as error:

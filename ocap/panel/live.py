@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from ocap.daemon.client import ANSWER_SECONDS, LOOK, Client
+from ocap.daemon.protocol import VersionError
 from ocap.daemon.silence import silence
 from ocap.panel.feeds import AWAY, Feeds
 from ocap.panel.rates import Sample, sample_of
@@ -39,7 +40,7 @@ class Live:
 
     Attributes:
         is_away: nobody listens at the daemon's socket.
-        held_up: why the daemon does not answer, in words, if it has not for a while.
+        held_up: why the daemon does not answer, in words, if it has not for a while; or cannot be asked.
         samples: oldest first.
         about: what the daemon said of itself; None before it did.
         told: its latest counters.
@@ -97,6 +98,9 @@ class Live:
                         self._set_state(is_away=False)
                         self.samples.append(sample_of(trio.current_time(), found))
                         await trio.sleep(SAMPLE)
+            except VersionError as error:
+                self._set_state(is_away=False, held_up=str(error))
+                await trio.sleep(SAMPLE)
             except (*AWAY, OSError):
                 self._set_state(is_away=True)
                 await trio.sleep(SAMPLE)

@@ -11,6 +11,7 @@ from ocap.host.kernel import Kernel
 from ocap.protocol.errors import ConfigError
 from ocap.services.clock import Clock
 from ocap.services.http import Http
+from ocap.services.kernel import KernelFacet
 from ocap.services.log import Log
 from ocap.services.random import Random
 
@@ -19,6 +20,15 @@ TIMER = ClusterConfig("timer", {"timer": VatConfig("vats.timer", endowments=("cl
 
 STANDARD = frozenset(("http", "log", "random", "timer", VAT_ADMIN))
 """The names that a file may use."""
+
+LATER = ("log", "random", "timer")
+"""Those that a kernel has for whatever is launched later."""
+
+WITH_OPTIONS = frozenset(("http",))
+"""Those that are provided only where a file has their options."""
+
+FOR_SYSTEM = frozenset(("clock", "kernel"))
+"""Those that only its system subclusters may use."""
 
 
 def names_in(configs: Iterable[ClusterConfig]) -> set[str]:
@@ -39,22 +49,21 @@ def standard_services(
         ConfigError: an option is wrong or missing; nothing was changed.
     """
     for name in options:
-        if name != "http":
+        if name not in WITH_OPTIONS:
             raise ConfigError(f"services.{name}", "has no options; only http has: hosts, max_bytes, max_seconds")
     makers: dict[str, Callable[[Kernel], None]] = {
+        "clock": lambda kernel: kernel.provide("clock", Clock(), system_only=True),
+        "kernel": lambda kernel: kernel.provide("kernel", KernelFacet(kernel), system_only=True),
         "log": lambda kernel: kernel.provide("log", Log()),
         "random": lambda kernel: kernel.provide("random", Random()),
-        "timer": _provide_timer,
+        "timer": lambda kernel: kernel.offer("timer", TIMER),
     }
+    if "timer" in asked:
+        asked = {*asked, *services_of(TIMER)}
     if "http" in asked or "http" in options:
         http = _http(options.get("http", {}))
         makers["http"] = lambda kernel: kernel.provide("http", http)
     return {name: maker for name, maker in makers.items() if name in asked}
-
-
-def _provide_timer(kernel: Kernel) -> None:
-    kernel.provide("clock", Clock(), system_only=True)
-    kernel.offer("timer", TIMER)
 
 
 _HTTP_OPTIONS: dict[str, type | tuple[type, ...]] = {"hosts": list, "max_bytes": int, "max_seconds": (int, float)}

@@ -139,8 +139,8 @@ def test_cluster_file_must_be_utf_8(folder: Path, db: Path, capfd: pytest.Captur
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("", "subclusters: is missing"),
-        ("[clusters.c]", "clusters: unknown key; known here: services, subclusters"),
+        ("", "subclusters: at least one [subclusters.NAME] is needed"),
+        ("[clusters.c]", "clusters: unknown key; known here: services, subclusters, system"),
         ("[subclusters]", "subclusters: at least one [subclusters.NAME] is needed"),
         ("subclusters = 3", "subclusters: must be a table, not int"),
         (

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import httpx
 import pytest
 import trio
 
+from ocap import Kernel
+from ocap.cli.app import run_app
 from ocap.daemon import starting
 from ocap.daemon.client import find_socket
 from ocap.daemon.place import info_path, socket_path
 from ocap.daemon.silence import silence_path
-from tests.commands import ocap, start_ocap
+from ocap.log.writing import LogFile
+from tests.commands import ENVIRONMENT, ocap, start_ocap
 from tests.daemon.serving import toml
 
 
@@ -60,7 +66,7 @@ def test_daemon_lives_from_start_to_stop(daemon: Path) -> None:
     gone = ocap("status")
     assert (1, "") == (gone.returncode, gone.stdout)
     assert "ocap: no daemon is running; start one with `ocap start CLUSTER.toml --db FILE`\n" == gone.stderr
-    assert ('{"running": false}\n', 1) == ((said := ocap("status", "--json")).stdout, said.returncode)
+    assert ('{"running": false, "end": null}\n', 1) == ((said := ocap("status", "--json")).stdout, said.returncode)
 
 
 def test_start_resumes_what_the_database_has(daemon: Path) -> None:
@@ -81,6 +87,10 @@ def test_second_daemon_on_a_database_is_refused(daemon: Path) -> None:
     assert f"ocap: {daemon / 'k.db'}: {way}\n" == done.stderr
     for others in (("run", daemon / "c.toml", "--db"), ("gc",)):
         assert f"ocap: {daemon / 'k.db'}: {way}\n" == ocap(*others, daemon / "k.db").stderr
+    instead = (
+        "The prompt runs a kernel of its own; in the daemon's, `ocap send`, `ocap show` and `ocap panel` do as much"
+    )
+    assert f"ocap: {daemon / 'k.db'}: {way}. {instead}\n" == ocap("repl", "--db", daemon / "k.db").stderr
     assert pid == pid_of(daemon)
 
 
@@ -92,24 +102,78 @@ def test_bad_config_starts_nothing(folder: Path) -> None:
     assert 1 == ocap("status").returncode
 
 
+REFUSED = [
+    (("bad.toml", "--db", "new.db"), "subclusters.c.vats.a.source"),
+    (("c.toml", "--db", "new.db", "--log-json", "none/log"), "none/log: no such file"),
+    (("c.toml", "--db", "new.db", "--log-json", "taken.jsonl", "--log-keep-size", "1M"), "another program writes to"),
+    (("c.toml", "--db", "new.db", "--daemon-log", "none/log"), "none/log: no such file"),
+    (("c.toml", "--db", "new.db", "--metrics", "PORT"), "address already in use"),
+    (("c.toml", "--db", "none/new.db"), "none/new.db"),
+    (("c.toml", "--db", "vat.py"), "not a database"),
+    (("c.toml", "--db", "newer.db"), "newer.db: written by a newer version"),
+    (("c.toml", "--db", "used.db"), "used.db: another kernel has this database open"),
+]
+
+
+@pytest.fixture
+def refusing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in which much is in the way of a start."""
+    monkeypatch.chdir(folder)
+    (folder / "bad.toml").write_text(toml().replace("vat.py", "nope.py"))
+    Kernel(folder / "newer.db").close()
+    (folder / "newer.db.lock").unlink()
+    db = apsw.Connection(str(folder / "newer.db"))
+    db.pragma("user_version", 1_000)
+    db.close()
+    used, log = Kernel(folder / "used.db"), LogFile(folder / "taken.jsonl")
+    yield folder
+    log.close()
+    used.close()
+
+
 @pytest.mark.parametrize(
-    ("arguments", "line"),
+    ("how", "arguments", "line"),
     [
-        (("nope.toml", "--db", "new.db"), "nope.toml: no such file"),
-        (("c.toml", "--db", "new.db", "--log-json", "none/log"), "none/log: no such file"),
-        (("c.toml", "--db", "vat.py"), "not a database"),
-        (("c.toml", "--db", "none/new.db"), "--db: none/new.db: its folder is not there"),
+        *((("start",), *case) for case in REFUSED),
+        *((("start", "--foreground"), *case) for case in REFUSED if {"none/log", "newer.db"} & {*case[0]}),
+        *((("run",), *case) for case in REFUSED if "--daemon-log" not in case[0]),
     ],
 )
-def test_start_that_fails_leaves_nothing_behind(
-    folder: Path, arguments: tuple[str, ...], line: str, monkeypatch: pytest.MonkeyPatch
+def test_start_that_is_refused_leaves_nothing_behind(
+    refusing: Path,
+    how: tuple[str, ...],
+    arguments: tuple[str, ...],
+    line: str,
+    runtime: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(folder)
-    before = sorted(folder.iterdir())
-    done = ocap("start", *arguments)
-    assert (2, "") == (done.returncode, done.stdout)
-    assert line in done.stderr
-    assert before == sorted(folder.iterdir())
+    before = sorted(refusing.rglob("*"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        command = [*how, *(str(other.getsockname()[1]) if it == "PORT" else it for it in arguments)]
+        if how == ("run",):
+            code, (out, error) = run_app(command), capfd.readouterr()
+        else:  # which makes a process of its own private
+            done = ocap(*command)
+            code, out, error = done.returncode, done.stdout, done.stderr
+    assert (2, "") == (code, out)
+    (said,) = error.splitlines()
+    assert said.startswith("ocap: ")
+    assert line in said
+    assert before == sorted(refusing.rglob("*"))
+    assert [] == list(runtime.glob("*"))
+
+
+def test_start_that_may_not_have_its_socket_leaves_nothing_behind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    public = tmp_path / "public"
+    public.mkdir()
+    public.chmod(0o777)
+    monkeypatch.setitem(ENVIRONMENT, "OCAP_RUNTIME_DIR", str(public))
+    before = sorted(folder.rglob("*"))
+    done = ocap("start", folder / "c.toml", "--db", folder / "k.db")
+    assert (2, f"ocap: {public}: is open to other users") == (done.returncode, done.stderr.partition(";")[0])
+    assert before == sorted(folder.rglob("*"))
 
 
 def test_launch_that_fails_is_1_and_the_daemon_runs(folder: Path) -> None:
@@ -126,6 +190,13 @@ def test_start_of_what_is_there_tells_what_runs(daemon: Path) -> None:
     done = ocap("start", "--db", daemon / "k.db")
     said = f"ocap: the daemon runs, process {pid_of(daemon)}; subclusters: 1, vats: 2\n"
     assert (0, "", said) == (done.returncode, done.stdout, done.stderr)
+    ocap("stop")
+    (daemon / "c.toml").write_text(toml(parameters="x = 1"))
+    done = ocap("start", daemon / "c.toml", "--db", daemon / "k.db")
+    differs = (
+        "c is resumed with the config it was launched with, which differs from the file's; `ocap update` gives it that"
+    )
+    assert (0, 'c: "ok"\n', f"ocap: {differs}\n") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_start_after_a_crash_tells_that_the_message_log_stops(folder: Path) -> None:
@@ -154,9 +225,11 @@ def test_kill_leaves_a_stale_socket_that_the_next_start_takes_over(daemon: Path)
     os.kill(pid, signal.SIGKILL)
     wait_for_end(pid)
     assert socket_path(daemon / "k.db").exists()
-    assert 1 == ocap("status", "--db", daemon / "k.db").returncode
+    found = ocap("status", "--db", daemon / "k.db", "--json")
+    end = "the daemon left no word of its end: it was killed, or the machine failed"
+    assert (1, {"running": False, "end": end}) == (found.returncode, json.loads(found.stdout))
     assert 0 == ocap("start", "--db", daemon / "k.db").returncode
-    assert "the run before left no word of its end: it was killed" in (daemon / "k.db.log").read_text()
+    assert "the run before: the daemon left no word of its end: it was killed" in (daemon / "k.db.log").read_text()
     assert pid != pid_of(daemon)
 
 
@@ -172,6 +245,9 @@ def test_what_stops_the_kernel_is_the_last_word(folder: Path) -> None:
     wait_for_end(pid)
     assert last_words(folder).startswith("the daemon has ended: because of CriticalVatError('vat a (v1):")
     assert " CRITICAL " in (folder / "k.db.log").read_text().splitlines()[-1]
+    none, why = ocap("status", "--db", folder / "k.db").stderr.splitlines()
+    assert none.startswith("ocap: no daemon is running on ")
+    assert f"ocap: {folder / 'k.db.log'}: {last_words(folder)}" == why
 
 
 async def test_daemon_that_hangs_is_killed_in_bounded_steps(daemon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,17 +351,20 @@ def test_timer_is_there_for_what_is_launched_later(daemon: Path) -> None:
     assert ('w: "set"\n', 0) == (done.stdout, done.returncode)
 
 
-def test_options_of_services_are_those_of_the_start(folder: Path) -> None:
+def test_http_is_there_for_what_is_launched_later_if_the_start_had_its_options(folder: Path) -> None:
     http = '[services.http]\nhosts = ["api.example.org"]\n'
-    (folder / "c.toml").write_text(toml().replace('"a"\n', '"a"\nservices = ["http"]\n', 1) + http)
-    assert 0 == ocap("start", folder / "c.toml", "--db", folder / "k.db").returncode
-    (folder / "d.toml").write_text((folder / "c.toml").read_text().replace("subclusters.c", "subclusters.d"))
-    assert 0 == ocap("launch", folder / "d.toml").returncode
-    other = (folder / "c.toml").read_text().replace("subclusters.c", "subclusters.e").replace("api", "www")
-    (folder / "e.toml").write_text(other)
-    done = ocap("launch", folder / "e.toml")
-    line = "ocap: services.http: the options of services are those the kernel was started with\n"
-    assert (line, 2) == (done.stderr, done.returncode)
+    (folder / "http.toml").write_text(http)
+    done = ocap("start", folder / "http.toml", "--db", folder / "k.db")
+    assert (0, "") == (done.returncode, done.stdout), done.stderr
+    asks = toml().replace('"a"\n', '"a"\nservices = ["http"]\n', 1)
+    for name, more in [("d", ""), ("e", http)]:
+        (folder / "c.toml").write_text(asks.replace("subclusters.c", f"subclusters.{name}") + more)
+        done = ocap("launch", folder / "c.toml")
+        assert ("", 0) == (done.stderr, done.returncode)
+    (folder / "c.toml").write_text(asks + http.replace("api", "www"))
+    done = ocap("launch", folder / "c.toml")
+    way = "`ocap stop`, then `ocap start` with a file that has this table"
+    assert (f"ocap: services.http: the kernel was started with others: {way}\n", 2) == (done.stderr, done.returncode)
 
 
 # ---- the commands -----------------------------------------------------------------------------------
@@ -332,13 +411,27 @@ def test_send_to_a_suspended_vat_says_that_it_waits(daemon: Path) -> None:
 
 
 def test_retry_to_a_suspended_vat_says_that_it_waits(daemon: Path) -> None:
-    assert 1 == ocap("send", "a", "flood").returncode
+    assert 1 == ocap("send", "a", "burst").returncode
     ocap("suspend", "a")
     (letter,) = json.loads(ocap("dead-letters", "--json").stdout)
     done = ocap("dead-letters", "--retry", str(letter["number"]), "--timeout", "0.5")
     assert 1 == done.returncode
     assert "ocap: vat a (v1) is suspended" in done.stderr
     assert done.stderr.endswith("ocap: no answer within 0.5 seconds; the message stays sent\n")
+
+
+def test_what_needs_attention_comes_first_and_at_the_start_too(daemon: Path) -> None:
+    assert 1 == ocap("send", "a", "burst").returncode
+    ocap("suspend", "b")
+    lines = ["vat v2 b is suspended: the host asked for it; `ocap resume v2`", "1 dead letter; `ocap dead-letters`"]
+    first, second, third, *_ = ocap("status").stdout.splitlines()
+    assert [f"attention     {lines[0]}", f"              {lines[1]}"] == [first, second]
+    assert third.startswith("database ")
+    ocap("stop")
+    done = ocap("start", "--db", daemon / "k.db")
+    *said, runs = done.stderr.splitlines()
+    assert [f"ocap: {line}" for line in lines] == said
+    assert runs.startswith("ocap: the daemon runs, process ")
 
 
 def test_what_vats_say_is_inert_on_a_terminal(daemon: Path) -> None:

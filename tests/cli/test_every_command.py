@@ -32,6 +32,12 @@ def test_help_tells_of_every_option(name: str, capsys: pytest.CaptureFixture[str
     assert [] == [option for option in options_of(name) if f" {option} " not in text]
 
 
+def test_run_and_start_take_the_same_options_where_both_can() -> None:
+    """A daemon has no terminal to show traffic on; a run has no log beside it, and is in the foreground."""
+    run, start = set(options_of("run")), set(options_of("start"))
+    assert ({"--log"}, {"--daemon-log", "--foreground"}) == (run - start, start - run)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_every_command_and_option(shell: Literal["bash", "zsh", "fish"]) -> None:
     script = app.generate_completion(shell=shell)

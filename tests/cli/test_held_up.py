@@ -100,6 +100,22 @@ def log(folder: Path) -> str:
     return (folder / "k.db.log").read_text()
 
 
+def test_run_says_it_too_as_it_is_told_when(held: Path) -> None:
+    (held / "vat.py").write_text(
+        VAT.replace('if "hangs" in self.parameters:', "for _ in range(60):").replace(
+            "            while True:\n                time", "            time", 1
+        )
+    )
+    for seconds, is_said in [("0.2", True), ("0", False)]:
+        done = ocap("run", held / "c.toml", "--slow-crank", seconds)
+        assert (0, 'c: "ok"\n') == (done.returncode, done.stdout)
+        assert is_said == bool(re.search(r"the kernel has been in vat v1 a, method bootstrap, for ", done.stderr))
+    for seconds in ("-1.0", "nan"):
+        done = ocap("run", held / "c.toml", f"--slow-crank={seconds}")
+        line = f"ocap: --slow-crank: {seconds}: must be a number of seconds, or 0 for never\n"
+        assert (2, line) == (done.returncode, done.stderr)
+
+
 async def test_commands_say_what_holds_the_kernel_up_and_go_on_when_it_is_over(held: Path) -> None:
     start(held)
     sender = held_up_by(held)

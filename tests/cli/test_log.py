@@ -199,6 +199,18 @@ def test_pipe_is_read(log: Path, tmp_path: Path, capfd: CapFd) -> None:
     feed.join()
 
 
+def test_run_writes_its_whole_log_to_who_reads_a_pipe(tmp_path: Path, capfd: CapFd) -> None:
+    """Whatever is tried before: who reads a pipe takes its first end for the end."""
+    pipe, read = tmp_path / "pipe", list[bytes]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    assert 0 == run_app(["run", str(EXCHANGE), "--log-json", str(pipe)])
+    reader.join()
+    capfd.readouterr()
+    assert read[0].count(b"\n") > 100
+
+
 def test_interrupt_ends_following(log: Path) -> None:
     with start_ocap("log", log, "--follow", "--crank", "1") as process:
         assert process.stdout is not None

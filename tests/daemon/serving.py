@@ -16,6 +16,8 @@ from ocap.daemon.server import open_control
 from ocap.daemon.tap import Tap
 from ocap.log import event_line
 from ocap.log.writing import LogFile
+from ocap.services.cluster_file import ClusterFile
+from ocap.services.standard import LATER
 
 VAT = """
 from vats import DurableExo, E, Exo, make_promise_kit
@@ -70,6 +72,10 @@ class Root(Exo):
         while True:
             E.send_only(self.others["b"]).echo(1)
 
+    async def burst(self):
+        while True:
+            E.send_only(self.others["b"]).echo("y" * 3_000_000)
+
     async def spin(self):
         while True:
             pass
@@ -108,15 +114,21 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(db: Path, log: LogFile | None = None, **about: str) -> AsyncIterator[Served]:
-    """A kernel on `db`, with one client, and the vat of these tests beside it; it may write a message log."""
+async def serving(
+    db: Path, log: LogFile | None = None, file: ClusterFile | None = None, **about: str
+) -> AsyncIterator[Served]:
+    """A kernel on `db`, with one client, and the vat of these tests beside it; it may write a message log.
+
+    Of a file that it was started with it has the services; its subclusters are not launched.
+    """
     db.with_name("vat.py").write_text(VAT)
-    async with Kernel(db) as kernel, trio.open_nursery() as nursery:
+    opened = Kernel(db) if file is None else file.open_kernel(db, also=LATER)
+    async with opened as kernel, trio.open_nursery() as nursery:
         write = None if log is None else lambda event: log.write(event_line(event, kernel.vat_name))
         tap = Tap(kernel, write)
         nursery.start_soon(tap.run)
         told = {"pid": 1, "database": str(db), "log_json": None if log is None else str(log.path), **about}
-        commands = Commands(kernel, tap, told)
+        commands = Commands(kernel, tap, told, options=None if file is None else file.options)
         async with open_control(commands, db) as path, await Client.connect(path) as client:
             yield Served(kernel, tap, path, client, str(db.parent))
         nursery.cancel_scope.cancel()

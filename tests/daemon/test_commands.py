@@ -92,12 +92,12 @@ async def test_name_of_a_subcluster_and_its_bootstrap_vat_can_be_sent_to(db: Pat
 async def test_launch_that_is_refused_changes_nothing(db: Path) -> None:
     async with serving(db) as it:
         for text, expected in [
-            ("x = 1", ("ConfigError", "x: unknown key; known here: services, subclusters")),
+            ("x = 1", ("ConfigError", "x: unknown key; known here: services, subclusters, system")),
             (toml(parameters="fails = true"), ("LaunchError", "c: bootstrap raised ValueError: as it was told to")),
         ]:
             assert expected == await failure(it, "launch", text=text, folder=it.folder)
         name, message = await failure(it, "launch", text=toml(), folder="/nowhere")
-        assert ("ConfigError", "vats.a.source: /nowhere/vat.py: no such file") == (name, message)
+        assert ("ConfigError", "subclusters.c.vats.a.source: /nowhere/vat.py: no such file") == (name, message)
         assert [] == await it.client.call("subclusters")
         await launched(it)
         name, message = await failure(it, "launch", text=toml(), folder=it.folder)
@@ -105,6 +105,24 @@ async def test_launch_that_is_refused_changes_nothing(db: Path) -> None:
             name,
             message,
         )
+
+
+@pytest.mark.parametrize(
+    ("services", "more", "reason"),
+    [
+        ('["http"]', "", "subclusters.c: http needs [services.http], which the kernel was started without"),
+        ("[]", '[services.http]\nhosts = ["a.org"]\n', "services.http: the kernel was started without"),
+    ],
+)
+async def test_options_that_a_kernel_was_started_without_come_with_a_new_start(
+    db: Path, services: str, more: str, reason: str
+) -> None:
+    async with serving(db) as it:
+        text = toml().replace('"a"\n', f'"a"\nservices = {services}\n', 1) + more
+        for command in ("check", "launch"):
+            name, message = await failure(it, command, text=text, folder=it.folder)
+            way = "`ocap stop`, then `ocap start` with a file that has this table"
+            assert ("ConfigError", f"{reason}: {way}") == (name, message)
 
 
 async def test_check_says_what_would_be_launched(db: Path) -> None:

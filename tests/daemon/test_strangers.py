@@ -19,10 +19,10 @@ import trio
 
 from ocap import Kernel
 from ocap.daemon import client, process
+from ocap.daemon.attention import ENDED, STARTED, UNFINISHED, last_end
 from ocap.daemon.client import Client, find_socket
 from ocap.daemon.place import SocketError, clear_stale, make_runtime_folder, socket_path
 from ocap.daemon.private import keep_private
-from ocap.daemon.process import ENDED, STARTED, _was_cut_short
 from ocap.log.writing import LogFile
 from ocap.protocol.errors import ConfigError, StoreError
 from ocap.verify import verify
@@ -333,4 +333,4 @@ def test_vat_cannot_forge_the_word_about_the_end(tmp_path: Path) -> None:
         (start + end + said.format(STARTED, STARTED), False),
     ]:
         log.write_text(text)
-        assert is_cut == _was_cut_short(log)
+        assert is_cut == (last_end(log) == UNFINISHED)

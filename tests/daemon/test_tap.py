@@ -45,7 +45,7 @@ def no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 async def launched(kernel: Kernel, db: Path) -> Any:
     """The root of vat `a`."""
     db.with_name("vat.py").write_text(VAT)
-    (config,) = parse_toml(TOML.format(name="c", parameters=""), db.parent, "").values()
+    (config,) = parse_toml(TOML.format(name="c", parameters=""), db.parent, "").subclusters.values()
     return (await kernel.launch_subcluster(config)).root
 
 

@@ -17,17 +17,20 @@ import trio
 from attrs import evolve
 
 from ocap import ClusterConfig, Kernel, VatConfig
+from ocap.daemon import commands
 from ocap.daemon.commands import Commands
+from ocap.daemon.protocol import VERSION
 from ocap.daemon.silence import SilenceFile
 from ocap.panel.circles import circles
 from ocap.panel.drawing import graph, plot
+from ocap.panel.live import Live
 from ocap.panel.reading import Edge, Reader
 from ocap.panel.words import linked
 from ocap.protocol.refs import sort_key
 from ocap.ring.watchdog import SlowStep
 from ocap.stored import _LETTERS, Kind, Saying, saying
 from tests.commands import ENVIRONMENT, ocap
-from tests.daemon.serving import VAT, toml, until
+from tests.daemon.serving import VAT, serving, toml, until
 from tests.panel.visiting import Visit, visiting
 
 
@@ -202,7 +205,7 @@ async def test_every_page_says_that_the_kernel_is_held_up_and_by_what(
                 assert said in page
                 assert "Wait, or end it with `ocap stop`. What is shown is what the store has." in page
             found = await visit.do("suspend", what="v2")
-            assert found["error"].startswith("Not done, as it would have to wait: process ")
+            assert found["error"].startswith("Not done: process ")
             assert {"message": "All invariants hold."} == await visit.do("verify")
             tell(None)
             goes_on.set()
@@ -210,6 +213,22 @@ async def test_every_page_says_that_the_kernel_is_held_up_and_by_what(
                 while 'class="banner"' in await text(visit, "/"):  # noqa: ASYNC110 - as above
                     await trio.sleep(0.1)
         assert "error" not in await visit.do("suspend", what="v2")
+
+
+async def test_panel_that_meets_a_daemon_of_another_version_says_so(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(db) as it, trio.open_nursery() as nursery:
+        with closing(Reader(db)) as reader, monkeypatch.context() as patch:
+            patch.setattr(commands, "VERSION", VERSION - 1)
+            live = Live(reader, it.path, None)
+            nursery.start_soon(live.run)
+            await until(lambda: live.held_up)
+            assert f"the daemon, process {os.getpid()}, is of an older version than this program; restart it" in str(
+                live.held_up
+            )
+            patch.undo()  # it was restarted
+            await until(lambda: live.samples)
+            assert live.held_up is None
+            nursery.cancel_scope.cancel()
 
 
 async def test_stream_tells_of_changes_and_of_traffic(db: Path) -> None:
