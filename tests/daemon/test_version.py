@@ -133,6 +133,7 @@ async def _answers(it: Served) -> dict[str, Any]:
         ("upgrade", {"vat": "a"}),
         ("collect", {}),
         ("stats", {}),
+        ("spent", {"vats": ["v1"]}),
         ("panel_link", {}),
     ]
     found = {name: _shape(await it.client.call(name, **arguments)) for name, arguments in asked}
@@ -150,6 +151,7 @@ async def _answers(it: Served) -> dict[str, Any]:
     ]
     for name, arguments in after:
         found[name] = _shape(await it.client.call(name, **arguments))
+    assert {"follow", "retry", "revoke", "stop"} == signatures().keys() - found.keys()
     return found
 
 
