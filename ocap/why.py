@@ -49,8 +49,9 @@ def why(path: str | os.PathLike[str], kref: str) -> list[Holder]:
     """
     db = open_read_only(path)
     try:
-        table = "promises" if is_well_formed_kref(kref) and is_promise_kref(kref) else "objects"
-        if not list(db.execute(f"SELECT 1 FROM {table} WHERE kref = ?", (kref,))):  # noqa: S608 - one of two names
+        is_kref = is_well_formed_kref(kref)
+        table = "promises" if is_kref and is_promise_kref(kref) else "objects"
+        if not is_kref or not list(db.execute(f"SELECT 1 FROM {table} WHERE kref = ?", (kref,))):  # noqa: S608 - one of two names
             raise LookupError(f"there is no object or promise {kref}")
         return list(_Search(db).holders(kref, 0))
     finally:

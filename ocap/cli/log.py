@@ -60,7 +60,7 @@ def show_log(path: Path, selection: Selection, *, follow: bool, tail: int | None
         ConfigError: the file cannot be read.
     """
     show = _shown(times=times, as_json=as_json)
-    recent: deque[Entry | Line] = deque(maxlen=tail)
+    recent: deque[Entry | Line] = deque(maxlen=None if tail is None else min(tail, sys.maxsize))
     unseen = Unseen(selection)
     is_live = tail is None
 

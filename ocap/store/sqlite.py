@@ -90,6 +90,7 @@ class SqliteBackend:
         self.path = None if path is None else Path(path)
         self._lock: IO[bytes] | None = None
         if self.path is not None:
+            _check_name(self.path)
             _check_owners(self.path)
             new = [] if _named(self.path, _LOCK).exists() else [_LOCK]
             self._lock = _lock(self.path)
@@ -352,6 +353,14 @@ def _lock_once(path: Path) -> IO[bytes]:
     return lock
 
 
+def _check_name(path: Path) -> None:
+    """To SQLite names are UTF-8; to the system they are any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise StoreError(f"{path}: SQLite opens no file whose name is not UTF-8; choose another") from None
+
+
 def check_is_there(path: Path) -> None:
     """Raises `StoreError` for what is no file, before it is opened or made."""
     if path.is_dir():
@@ -371,6 +380,7 @@ def open_read_only(path: str | os.PathLike[str]) -> apsw.Connection:
         StoreError: it is not there or cannot be read.
     """
     name = os.fspath(path)
+    _check_name(Path(name))
     check_is_there(Path(name))
     with _mapped(name):
         db = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READONLY)

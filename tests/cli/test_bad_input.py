@@ -391,6 +391,21 @@ def test_database_open_in_another_process_is_refused(folder: Path) -> None:
     assert the_line(second.stderr) == f"{db}: another kernel has this database open; stop it first"
 
 
+@pytest.mark.parametrize("command", ["run", "verify", "why", "promises", "gc"])
+def test_name_that_sqlite_does_not_take_is_refused(
+    command: str, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    db = folder / os.fsdecode(b"\xff.db")
+    if command != "run":
+        db.touch()
+    words = {"run": [str(folder / "c.toml"), "--db", str(db)], "why": [str(db), "ko1"]}
+    before = sorted(folder.iterdir())
+    assert run_app([command, *words.get(command, [str(db)])]) == 2
+    reason = "SQLite opens no file whose name is not UTF-8; choose another"
+    assert the_line(capfd.readouterr().err) == f"{folder}/\\udcff.db: {reason}"
+    assert sorted(folder.iterdir()) == before
+
+
 def test_folder_that_is_not_there(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     db = folder / "nowhere" / "k.db"
     assert run_app(["run", str(folder / "c.toml"), "--db", str(db)]) == 2

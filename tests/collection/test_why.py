@@ -116,7 +116,7 @@ def test_what_waits_in_a_queue_is_named_with_its_place(live: Live) -> None:
 
 def test_an_unknown_name_is_refused(live: Live) -> None:
     assert live.path is not None
-    for name in ("ko999", "kp999", "nonsense", ""):
+    for name in ("ko999", "kp999", "nonsense", "", "\udcff"):
         with pytest.raises(LookupError, match="there is no object or promise"):
             why(live.path, name)
     live.close()
