@@ -25,12 +25,12 @@ from ocap.log.traffic import Traffic, traffic_of
 from ocap.panel.access import Doorkeeper, Wall, cookie_name
 from ocap.panel.actions import WITHOUT_KERNEL, Actions, FormError
 from ocap.panel.circles import circles
-from ocap.panel.drawing import graph, plot
+from ocap.panel.drawing import MAX_NODES, Lines, graph, latest_of, plot
 from ocap.panel.feeds import Feed, Filter, Shown
 from ocap.panel.live import Live
 from ocap.panel.rates import Spending, latency, rate
 from ocap.panel.reading import HIDDEN, PAGE, POLICIES, NothingThereError, Reader, Row
-from ocap.panel.words import clock, inert, linked, moment, seconds, span_since, visible
+from ocap.panel.words import clock, inert, last_part, linked, moment, seconds, span_since, visible
 from ocap.protocol.errors import OcapError
 from ocap.protocol.refs import KERNEL
 
@@ -103,9 +103,15 @@ class Panel:
             finalize=lambda value: safe_text(value) if type(value) is str else value,
         )
         self._templates.globals.update(
-            as_text=as_text, page_size=PAGE, hidden=HIDDEN, policies=POLICIES, clock=clock, span_since=span_since
+            as_text=as_text,
+            page_size=PAGE,
+            max_nodes=MAX_NODES,
+            hidden=HIDDEN,
+            policies=POLICIES,
+            clock=clock,
+            span_since=span_since,
         )
-        self._templates.filters.update(linked=linked, seconds=seconds, moment=moment)
+        self._templates.filters.update(last_part=last_part, linked=linked, seconds=seconds, moment=moment)
 
     def app(self, keeper: Doorkeeper, port: int) -> Wall:
         """The whole, behind its wall."""
@@ -184,24 +190,27 @@ class Panel:
         context = {"told": told, "about": about, "plots": plots, **counts, **rows}
         return self._show(request, "overview.html", 200, "overview", **context)
 
-    def _plots(self) -> list[tuple[str, Markup]]:
-        samples = list(self._live.samples)
-        rates = {"": rate(samples, lambda it: it.cranks)}
-        commits = {"": rate(samples, lambda it: it.commits)}
-        queue = {"": [(it.at, float(it.queue)) for it in samples]}
+    def _plots(self) -> list[tuple[str, str, Markup]]:
+        """Of each plot what it is of, the latest value, and the picture."""
+        samples, now = list(self._live.samples), trio.current_time()
         took = {
             name: [(at, seconds * 1000) for at, seconds in latency(samples, part)]
             for name, part in (("median", 0.5), ("99 %", 0.99))
         }
-        now = trio.current_time()
-        return [
-            ("Cranks a second", plot(rates, "a second", "Cranks a second", now=now, span=SPAN)),
-            ("Commits a second", plot(commits, "a second", "Commits a second", now=now, span=SPAN)),
-            ("Run queue", plot(queue, "items", "Items in the run queue", now=now, span=SPAN)),
+        plots: list[tuple[str, str, str, Lines]] = [
+            ("Cranks a second", "Cranks a second", "a second", {"": rate(samples, lambda it: it.cranks)}),
+            ("Commits a second", "Commits a second", "a second", {"": rate(samples, lambda it: it.commits)}),
             (
-                "Milliseconds a crank: median, and dashed what 99 % do not exceed",
-                plot(took, "ms", "Time of a crank", now=now, span=SPAN),
+                "Items in the run queue",
+                "Items in the run queue",
+                "items",
+                {"": [(it.at, float(it.queue)) for it in samples]},
             ),
+            ("Milliseconds a crank (dashed: what 99 % do not exceed)", "Time of a crank", "ms", took),
+        ]
+        return [
+            (caption, latest_of(lines), plot(lines, unit, label, now=now, span=SPAN))
+            for caption, label, unit, lines in plots
         ]
 
     async def _subclusters(self, request: Request) -> Response:
@@ -306,10 +315,12 @@ class Panel:
             edges = self._reader.edges()
         names["host"] = "host"
         within = [edge for edge in edges if edge.source in names and edge.target in names]
-        picture = graph(names, within, chosen)
-        return self._show(
-            request, "graph.html", 200, "objects", picture=picture, edges=within, names=names, chosen=chosen
-        )
+        if chosen in names:
+            within = [edge for edge in within if chosen in (edge.source, edge.target)]
+        ends = {chosen, *(end for edge in within for end in (edge.source, edge.target))}
+        drawn = {vat: name for vat, name in names.items() if vat in ends}
+        context = {"picture": graph(drawn, within, chosen), "edges": within, "names": names, "drawn": len(drawn)}
+        return self._show(request, "graph.html", 200, "objects", chosen=chosen if chosen in names else "", **context)
 
     async def _promises(self, request: Request) -> Response:
         newest_first = request.query_params.get("order") == "newest"

@@ -25,9 +25,17 @@ MAX_NODES = 40
 """Vats of one graph: with more, lines hide each other."""
 
 
-def plot(
-    lines: Mapping[str, Sequence[tuple[float, float]]], unit: str, label: str, *, now: float, span: float
-) -> Markup:
+FEW = 10
+"""Vats of a graph that can be read however narrow the window is."""
+
+ROOM = 30
+"""Units of an arrow that has its number beside it."""
+
+Lines = Mapping[str, Sequence[tuple[float, float]]]
+"""Of a plot, by name: points, of which the first number is a time in seconds that grows."""
+
+
+def plot(lines: Lines, unit: str, label: str, *, now: float, span: float) -> Markup:
     """Numbers over time: one line, or several by name, the first of them drawn through and the others dashed.
 
     Args:
@@ -59,10 +67,15 @@ def plot(
                 ground = f"{piece[0][0]:.1f},{bottom} {line} {piece[-1][0]:.1f},{bottom}"
                 SubElement(svg, "polygon", {"points": ground, "class": "area"})
             SubElement(svg, "polyline", {"points": line, "class": "line" if number == 0 else "line other"})
-    latest = [f"{name} {_short(points[-1][1])} {unit}".strip() for name, points in seen.items() if points]
-    if latest:
-        SubElement(svg, "title").text = f"{label}: {', '.join(latest)}"
+    if latest := latest_of(seen, unit):
+        SubElement(svg, "title").text = f"{label}: {latest}"
     return Markup(tostring(svg, encoding="unicode"))  # noqa: S704 - made by ElementTree, which escapes
+
+
+def latest_of(lines: Lines, unit: str = "") -> str:
+    """The last values, of several with their names; empty if there are none."""
+    found = (f"{name} {_short(points[-1][1])} {unit}".strip() for name, points in lines.items() if points)
+    return ", ".join(found)
 
 
 def _unbroken(places: Sequence[tuple[float, float]], gap: float) -> list[list[tuple[float, float]]]:
@@ -100,7 +113,7 @@ def graph(names: Mapping[str, str], edges: Sequence[Edge], chosen: str = "") -> 
     vats = list(names)[:MAX_NODES]
     size = max(300, 120 + 34 * len(vats))
     width, height = size + 160, size
-    svg = _svg(width, height, "graph", "who holds objects of whom")
+    svg = _svg(width, height, "graph large" if len(vats) > FEW else "graph", "who holds objects of whom")
     defs = SubElement(svg, "defs")
     for kind in ("arrow", "arrow-chosen"):
         marker = SubElement(defs, "marker", {"id": kind, "viewBox": "0 0 8 8", "refX": "8", "refY": "4", "class": kind})
@@ -111,16 +124,16 @@ def graph(names: Mapping[str, str], edges: Sequence[Edge], chosen: str = "") -> 
         angle = 2 * math.pi * number / max(1, len(vats)) - math.pi / 2
         radius = 0.0 if len(vats) == 1 else size / 2 - 42
         places[vat] = (width / 2 + (radius + 30) * math.cos(angle), height / 2 + radius * math.sin(angle))
+    shown = {vat: _cut(safe_text(names[vat])) for vat in vats}
+    halves = {vat: max(34.0, 4.2 * len(name) + 12) for vat, name in shown.items()}
     for edge in edges:
         if edge.source in places and edge.target in places:
-            _arrow(svg, edge, places, is_chosen=chosen in (edge.source, edge.target))
+            _arrow(svg, edge, places, halves, is_chosen=chosen in (edge.source, edge.target))
     for vat, (x, y) in places.items():
-        name = safe_text(names[vat])
-        name = name if len(name) <= 14 else f"{name[:13]}…"
+        name, half = shown[vat], halves[vat]
         is_vat = vat not in HIDDEN
         parent = SubElement(svg, "a", {"href": f"/vats/{vat}"}) if is_vat else svg
         group = SubElement(parent, "g", {"class": "node chosen" if vat == chosen else "node"})
-        half = max(34.0, 4.2 * len(name) + 12)
         box = {"x": f"{x - half:.1f}", "y": f"{y - 19:.1f}", "width": f"{2 * half:.1f}", "height": "38", "rx": "8"}
         SubElement(group, "rect", box)
         _text(group, x, y - 2 if is_vat else y + 4, name, "name", "middle")
@@ -129,25 +142,38 @@ def graph(names: Mapping[str, str], edges: Sequence[Edge], chosen: str = "") -> 
     return Markup(tostring(svg, encoding="unicode"))  # noqa: S704 - made by ElementTree, which escapes
 
 
-def _arrow(svg: Element, edge: Edge, places: Mapping[str, tuple[float, float]], *, is_chosen: bool) -> None:
+def _cut(name: str) -> str:
+    return name if len(name) <= 14 else f"{name[:13]}…"
+
+
+def _arrow(
+    svg: Element,
+    edge: Edge,
+    places: Mapping[str, tuple[float, float]],
+    halves: Mapping[str, float],
+    *,
+    is_chosen: bool,
+) -> None:
     (x1, y1), (x2, y2) = places[edge.source], places[edge.target]
     length = math.hypot(x2 - x1, y2 - y1) or 1.0
     dx, dy = (x2 - x1) / length, (y2 - y1) / length
     # Bent to its right, so that the way back is another line; ended where the box begins.
     middle = ((x1 + x2) / 2 - dy * length * 0.09, (y1 + y2) / 2 + dx * length * 0.09)
-    start, end = (_edge_of_box(place, middle) for place in ((x1, y1), (x2, y2)))
+    start = _edge_of_box((x1, y1), middle, halves[edge.source])
+    end = _edge_of_box((x2, y2), middle, halves[edge.target])
     way = f"M {start[0]:.1f} {start[1]:.1f} Q {middle[0]:.1f} {middle[1]:.1f} {end[0]:.1f} {end[1]:.1f}"
     group = SubElement(svg, "g", {"class": "edge chosen" if is_chosen else "edge"})
     marker = "url(#arrow-chosen)" if is_chosen else "url(#arrow)"
     SubElement(group, "path", {"d": way, "marker-end": marker})
     x, y = (start[0] + 2 * middle[0] + end[0]) / 4, (start[1] + 2 * middle[1] + end[1]) / 4
-    _text(group, x, y + 4, str(edge.count), "count", "middle")
+    if math.hypot(end[0] - start[0], end[1] - start[1]) > ROOM:
+        _text(group, x, y + 4, str(edge.count), "count", "middle")
     SubElement(group, "title").text = f"{edge.source} holds {edge.count} of {edge.target}"
 
 
-def _edge_of_box(place: tuple[float, float], towards: tuple[float, float]) -> tuple[float, float]:
+def _edge_of_box(place: tuple[float, float], towards: tuple[float, float], half: float) -> tuple[float, float]:
     dx, dy = towards[0] - place[0], towards[1] - place[1]
-    scale = min(44 / abs(dx) if dx else math.inf, 22 / abs(dy) if dy else math.inf, 1.0)
+    scale = min((half + 4) / abs(dx) if dx else math.inf, 22 / abs(dy) if dy else math.inf, 1.0)
     return place[0] + dx * scale, place[1] + dy * scale
 
 

@@ -289,13 +289,23 @@ class Reader:
         for row in rows:
             row["waiting"] = self._rows(_WAITING, row["kref"])
             row["age"] = marks.age("promise", row["number"])
+        self._say_who_will_decide(rows)
         return rows
+
+    def _say_who_will_decide(self, rows: list[Row]) -> None:
+        """Of promises that a message under way carries the vat that the message is for, as far as that is known."""
+        carried = {row["kref"]: row for row in rows if not row["decider"]}
+        for row in rows:
+            row["receiver"] = row["receiver_name"] = None
+        for it in self._rows(_CARRIERS, " ".join(carried)) if carried else ():
+            carried[it["result"]].update(receiver=it["vat"], receiver_name=it["name"])
 
     def promise(self, kref: str) -> Row:
         row = self._one(
             "SELECT p.*, v.name AS decider_name FROM promises p LEFT JOIN vats v ON v.id = p.decider WHERE kref = ?",
             kref,
         )
+        self._say_who_will_decide([row])
         row["waiting"] = self._rows(_WAITING, kref)
         row["parked"] = self._rows("SELECT seq, kind, method FROM queue WHERE place = ? ORDER BY seq LIMIT 100", kref)
         marks = self.marks()
@@ -502,12 +512,18 @@ WHERE c.kref = ? AND c.vref GLOB 'o-*' ORDER BY length(c.vat), c.vat
 _EDGES = """
 SELECT c.vat AS source, o.owner AS target, count(*) AS count FROM clist c JOIN objects o ON o.kref = c.kref
 WHERE c.vref GLOB 'o-*' AND c.reachable AND o.owner IS NOT NULL AND o.owner <> c.vat GROUP BY 1, 2
+ORDER BY length(c.vat), c.vat, length(o.owner), o.owner
 """
 _PROMISES = """
 SELECT p.kref, p.decider, v.name AS decider_name, p.refs,
        (SELECT count(*) FROM queue q WHERE q.place = p.kref) AS parked,
        CAST(substr(p.kref, 3) AS INTEGER) AS number
 FROM promises p LEFT JOIN vats v ON v.id = p.decider WHERE p.state = 'unresolved' ORDER BY number * ?2 LIMIT ?1
+"""
+_CARRIERS = """
+SELECT q.result, v.id AS vat, v.name FROM queue q LEFT JOIN objects o ON o.kref = q.target
+JOIN vats v ON v.id = coalesce(q.vat, o.owner)
+WHERE q.result IS NOT NULL AND instr(' ' || ?1 || ' ', ' ' || q.result || ' ')
 """
 _WAITS = """
 SELECT s.subscriber AS vat, p.decider, min(CAST(substr(p.kref, 3) AS INTEGER)) AS oldest

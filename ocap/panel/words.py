@@ -44,6 +44,11 @@ def span_since(started: float) -> str:
     return span(max(0.0, time.time() - started))
 
 
+def last_part(path: str) -> str:
+    """The file of a path; the name of a module as it is."""
+    return path.rpartition("/")[2]
+
+
 _NAMES = re.compile(r"\b(?:(k[op]|[vs])([1-9]\d*))\b")
 _PAGES = {"ko": "objects", "kp": "promises", "v": "vats", "s": "subclusters"}
 

@@ -267,6 +267,7 @@ function add(fresh) {
   }
   while (lines.childElementCount > kept) lines.firstElementChild.remove();
   if (atEnd) lines.scrollTop = lines.scrollHeight;
+  diagram.parentElement.hidden = false;
   if (!redraw) redraw = setTimeout(() => {
     redraw = 0;
     const address = new URL(diagram.src);
