@@ -181,6 +181,7 @@ def dead_letters(found: list[dict[str, Any]]) -> None:
         table.add_row(*map(_cell, values))
     if found:
         _print(table)
+        print("Who sent one is in the message log, if there is one: `ocap log --why CRANK`")
     else:
         print("no dead letters")
 

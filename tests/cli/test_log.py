@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from ocap.cli.app import run_app
+from ocap.host.kernel import Kernel
 from ocap.log.writing import MIN_SIZE
 from tests.commands import ocap, start_ocap
+from tests.daemon.serving import toml
 
 EXCHANGE = Path(__file__).parents[1] / "clusters" / "exchange" / "exchange.toml"
 CapFd = pytest.CaptureFixture[str]
@@ -209,6 +212,39 @@ def test_run_writes_its_whole_log_to_who_reads_a_pipe(tmp_path: Path, capfd: Cap
     reader.join()
     capfd.readouterr()
     assert read[0].count(b"\n") > 100
+
+
+FAULTS = """
+from vats import E, Exo
+
+class Root(Exo):
+    async def bootstrap(self, vats, services):
+        try:
+            await E(vats["b"]).burst(vats["a"])
+        except ConnectionError as error:
+            return str(error)
+
+    async def burst(self, other):
+        while True:
+            E.send_only(other).take("y" * 3_000_000)
+
+def build_root_object(vat_powers, parameters, baggage):
+    return Root()
+"""
+
+
+def test_chain_that_led_to_a_dead_letter_says_who_sent_it(tmp_path: Path, capfd: CapFd) -> None:
+    (tmp_path / "vat.py").write_text(FAULTS)
+    (tmp_path / "c.toml").write_text(toml())
+    log, db = tmp_path / "log.jsonl", tmp_path / "k.db"
+    assert 0 == run_app(["run", str(tmp_path / "c.toml"), "--db", str(db), "--log-json", str(log)])
+    assert 'c: "vat faulted"\n' == capfd.readouterr().out
+    kernel = Kernel(db)
+    (letter,) = kernel.get_dead_letters()
+    kernel.close()
+    *_, sent, fault = lines_of(capfd, log, "--why", str(letter.crank))
+    assert re.match(r"\d+<\d+ v1:a  syscall  send ko\d+=o-\d+ \.burst\(", sent)
+    assert re.match(rf"{letter.crank}<\d+ v2:b  fault  message ko\d+=o\+0 \.burst\(", fault)
 
 
 def test_interrupt_ends_following(log: Path) -> None:
