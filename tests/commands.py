@@ -6,7 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
+
+from ocap.cli.app import run_app
 
 REPOSITORY = Path(__file__).parents[1]
 OCAP = (sys.executable, "-m", "ocap")
@@ -27,6 +31,16 @@ def ocap(
         cwd=cwd,
         preexec_fn=within,
     )
+
+
+def ocap_here(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, for what a command prints: to start one takes longer than most commands do."""
+    out, error = (TextIOWrapper(BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    words = [*map(str, arguments)]
+    with chdir(cwd), redirect_stdout(out), redirect_stderr(error):
+        code = run_app(words)
+    found = [it.buffer.getvalue().decode() for it in (out, error)]  # type: ignore[attr-defined]  # a BytesIO
+    return subprocess.CompletedProcess(words, code, *found)
 
 
 def start_ocap(*arguments: str | Path) -> subprocess.Popen[str]:

@@ -22,7 +22,7 @@ from ocap import E, Kernel, load_toml
 from ocap.legible import safe_text
 from ocap.otel import Tracing
 from ocap.verify import verify
-from tests.commands import ENVIRONMENT, OCAP, ocap
+from tests.commands import ENVIRONMENT, OCAP, ocap, ocap_here
 from tests.panel.browsing import Browser, browsing
 from tests.panel.hostile import HOSTILE, METHOD, TOML, VAT, unsafe
 
@@ -55,7 +55,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, runtime: Path) -> Iterator[
         ("s3", "leave"),
         (HOSTILE, "nothing"),
     ]:
-        done = ocap("send", root, method, *values, "--db", db)
+        done = ocap_here("send", root, method, *values, "--db", db, cwd=folder)
         assert [] == unsafe(done.stdout + done.stderr), method
     yield folder
     ocap("stop", "--db", db)
@@ -77,8 +77,9 @@ OF_FILES = [
 )
 def test_command_shows_it_inert(daemon: Path, arguments: list[str]) -> None:
     more = ["--db", str(daemon / "k.db")] if arguments in COMMANDS else []
-    done = ocap(*arguments, *more, cwd=daemon)
+    done = ocap_here(*arguments, *more, cwd=daemon)
     assert [] == unsafe(done.stdout + done.stderr)
+    assert done.stdout + done.stderr
     assert not re.search(r"^12<7 ", done.stdout, re.MULTILINE)
     assert not re.search(r"^(Traceback|forged)", done.stderr + done.stdout, re.MULTILINE)
 
@@ -110,14 +111,14 @@ def test_logs_hold_whole_lines_and_no_others(daemon: Path) -> None:
 
 
 def test_picture_is_one_document_of_known_parts(daemon: Path) -> None:
-    done = ocap("log", "log.jsonl", "--diagram", "svg", cwd=daemon)
+    done = ocap_here("log", "log.jsonl", "--diagram", "svg", cwd=daemon)
     found = {it.tag.rpartition("}")[2] for it in ET.fromstring(done.stdout).iter()}
     assert found <= {"svg", "style", "g", "rect", "line", "path", "text", "title", "circle"}
     assert [] == unsafe(done.stdout)
 
 
 def test_metrics_are_what_the_kernel_says(daemon: Path) -> None:
-    address = json.loads(ocap("status", "--json", "--db", daemon / "k.db").stdout)["metrics"]
+    address = json.loads(ocap_here("status", "--json", "--db", daemon / "k.db", cwd=daemon).stdout)["metrics"]
     text = httpx.get(address, timeout=30).text
     families = list(text_string_to_metric_families(text))
     assert {"ocap"} == {it.name.partition("_")[0] for it in families}
@@ -189,7 +190,7 @@ def test_answer_of_a_vat_is_text_too(browser: Browser) -> None:
 def test_live_lines_and_their_picture_are_inert(browser: Browser, daemon: Path) -> None:
     browser.go("/traffic")
     browser.until(lambda: browser.driver.execute_script("return document.getElementById('lines') !== null"))
-    ocap("send", "s1", "talk", "--db", daemon / "k.db")
+    ocap_here("send", "s1", "talk", "--db", daemon / "k.db", cwd=daemon)
     browser.until(lambda: "owned" in browser.text("#lines"))
     assert [] == unsafe(
         browser.driver.execute_script("return document.getElementById('lines').textContent.replace(/\\s/g, ' ')")
