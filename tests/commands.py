@@ -39,7 +39,7 @@ def ocap_here(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[
     words = [*map(str, arguments)]
     with chdir(cwd), redirect_stdout(out), redirect_stderr(error):
         code = run_app(words)
-    found = [it.buffer.getvalue().decode() for it in (out, error)]  # type: ignore[attr-defined]  # a BytesIO
+    found = [it.buffer.getvalue().decode() for it in (out, error)]
     return subprocess.CompletedProcess(words, code, *found)
 
 
