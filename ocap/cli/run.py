@@ -27,7 +27,7 @@ from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
 from ocap.legible import as_text, safe_text, to_json
 from ocap.log import event_line, from_event
-from ocap.log.writing import LogFile, Retention, check_log
+from ocap.log.writing import LogFile, Retention, check_apart, check_log
 from ocap.protocol.errors import ConfigError
 from ocap.services.cluster_file import DIFFERS, ClusterFile, Launches, load_cluster_file, wake_system
 from ocap.services.standard import LATER
@@ -59,6 +59,7 @@ def run_clusters(
         if wanted.panel is not None and db is None:
             # The panel reads a file. One of our own is as good as memory, and goes with us.
             db = Path(stack.enter_context(TemporaryDirectory(prefix="ocap-")), "kernel.db")
+        check_apart({"--db": db, "--log-json": log_json})
         if log_json is not None:
             check_log(log_json, retention)  # before a database is made
         with naming_the_daemon(db):

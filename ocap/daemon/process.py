@@ -36,7 +36,7 @@ from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
 from ocap.legible import safe_text, to_json
 from ocap.log import event_line
-from ocap.log.writing import LogFile, check_log, open_to_check, parse_retention
+from ocap.log.writing import LogFile, check_apart, check_log, open_to_check, parse_retention
 from ocap.protocol.errors import ConfigError, OcapError
 from ocap.reasons import reason as os_reason
 from ocap.ring.watchdog import SLOW_CRANK
@@ -96,8 +96,10 @@ def run_daemon(options: Options, report: Report) -> int:
     with ExitStack() as stack:
         beside = stack.enter_context(open_beside(options.wanted))
         # Before a database is made.
-        if options.log_json is not None:
-            check_log(Path(options.log_json), retention)
+        log_json = None if options.log_json is None else Path(options.log_json)
+        check_apart({"--db": Path(options.database), "--log-json": log_json, "--daemon-log": Path(options.log)})
+        if log_json is not None:
+            check_log(log_json, retention)
         _check_own_log(Path(options.log))
         make_runtime_folder()
         socket_path(Path(options.database))
@@ -112,8 +114,8 @@ def run_daemon(options: Options, report: Report) -> int:
         cause, level = "of a mistake", logging.INFO
         try:
             sink = None
-            if options.log_json is not None:
-                sink = stack.enter_context(closing(LogFile(Path(options.log_json), retention)))
+            if log_json is not None:
+                sink = stack.enter_context(closing(LogFile(log_json, retention)))
             trace = stack.enter_context(beside.tracing(kernel))
             logger.info("%s, process %d, on %s", STARTED, os.getpid(), options.database)
             last = take_last_step(socket_path(Path(options.database)))

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -35,6 +35,9 @@ DAY = 24 * 60 * 60
 
 MIN_SIZE = 64_000
 """Bytes that a log which is kept within a size may have at least: parts of 8 kB."""
+
+_DATABASE = b"SQLite format 3\0"
+"""How a file of SQLite begins: a log is not appended to one, and least of all rotated."""
 
 _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -85,12 +88,27 @@ def open_to_check(option: str, path: Path) -> int | None:
         return None
     is_new = not os.path.lexists(path)
     try:
+        if path.is_file() and _is_database(path):
+            raise ConfigError(option, f"{path}: is a database; name another file")
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(option, f"{path}: {os_reason(error)}") from error
     if is_new:
         path.unlink()
     return fd
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_DATABASE)) == _DATABASE
+
+
+def check_apart(files: Mapping[str, Path | None]) -> None:
+    """Raises `ConfigError` if two options name one file: what is written for one would destroy the other's."""
+    named: dict[Path, str] = {}
+    for option, path in files.items():
+        if path is not None and (other := named.setdefault(path.resolve(), option)) != option:
+            raise ConfigError(option, f"{path}: is what {other} names; name another file")
 
 
 def _lock(fd: int, path: Path, *, alone: bool) -> None:

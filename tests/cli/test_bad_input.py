@@ -528,6 +528,20 @@ def test_unknown_arguments(arguments: list[str], line: str, capfd: pytest.Captur
     assert error.endswith(f"(see: ocap {'' if arguments == ['frob'] else arguments[0] + ' '}--help)\n")
 
 
+@pytest.mark.parametrize("other", [True, False])
+def test_no_log_is_appended_to_a_database(
+    folder: Path, db: Path, capfd: pytest.CaptureFixture[str], other: bool
+) -> None:
+    """Which would be renamed and removed as the log is rotated."""
+    before = db.read_bytes()
+    words = ["run", str(folder / "c.toml"), "--db", str(folder / "new.db" if other else db), "--log-json", str(db)]
+    assert run_app([*words, "--log-keep-size", "64k"]) == 2
+    reason = "is a database; name another file" if other else "is what --db names; name another file"
+    assert the_line(capfd.readouterr().err) == f"--log-json: {db}: {reason}"
+    assert db.read_bytes() == before
+    assert not (folder / "new.db").exists()
+
+
 def test_log_file_that_cannot_be_opened(folder: Path, db: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = db.read_bytes()
     log = folder / "nowhere" / "log"
