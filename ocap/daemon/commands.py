@@ -7,6 +7,7 @@ by kref (`ko7`); a vat or subcluster stands for its root where an object is aske
 from __future__ import annotations
 
 import inspect
+import json
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from functools import cache
@@ -47,6 +48,9 @@ MAX_CROWD = 8_388_608
 
 _START_ANEW = "`ocap stop`, then `ocap start` with a file that has this table"
 """What to do for what cannot come later."""
+
+LARGE = 8_192
+"""Characters of the arguments of one dead letter in the list of all, beyond which only their size is told: a line has room for all."""
 
 Json = Any
 
@@ -126,17 +130,10 @@ class Commands:
 
     async def status(self) -> Json:
         """How the kernel is, and its counters."""
-        kernel, subclusters, vats = self._kernel, self._kernel.get_subclusters(), self._kernel.get_vats()
-        counts = {
-            "subclusters": len(subclusters),
-            "system_subclusters": sum(it.is_system for it in subclusters),
-            "vats": len(vats),
-            "suspended": [
-                {"id": it.id, "name": it.name, "reason": it.reason} for it in vats if it.state == "suspended"
-            ],
-            "dead_letters": len(kernel.get_dead_letters()),
-        }
-        return {**self._about, **self._beside.addresses, **kernel.status(), **kernel.stats(), **counts}
+        kernel = self._kernel
+        held = [{"id": it.id, "name": it.name, "reason": it.reason} for it in kernel.get_vats("suspended")]
+        known = {**kernel.status(), **kernel.stats(), **kernel.counts()}
+        return {**self._about, **self._beside.addresses, **known, "suspended": held}
 
     async def stats(self) -> Json:
         """Counters alone, which cost nothing to tell; how long cranks took by class: up to so many seconds, how many."""
@@ -259,15 +256,14 @@ class Commands:
         described = self._described(text, folder)
         if not described.subclusters:
             raise ConfigError(*NO_SUBCLUSTERS)
-        found = self._kernel.get_subclusters()
-        system = {it.name: it.config for it in found if it.is_system}
         for name, config in self._configs(described, is_system=True).items():
-            if name not in system:
+            found = [it.config for it in self._subclusters(name) if it.is_system]
+            if not found:
                 raise ConfigError(f"system.{name}", f"is launched when the kernel starts: {_START_ANEW}")
-            if config != system[name]:
+            if config not in found:
                 raise ConfigError(f"system.{name}", "there is another system subcluster of this name; update it")
         for name in described.subclusters:
-            if name in [it.name for it in found]:
+            if self._subclusters(name):
                 raise ConfigError(f"subclusters.{name}", "there is a subcluster of this name; update or reload it")
         return self._configs(described, is_system=False)
 
@@ -396,8 +392,7 @@ class Commands:
                 "name": self._kernel.vat_name(it.vat),
                 "target": it.target.kref,
                 "method": it.method,
-                "args": to_json(list(it.args)),
-                "kwargs": to_json(dict(it.kwargs)),
+                **_brief(to_json(list(it.args)), to_json(dict(it.kwargs))),
                 "reason": it.reason,
             }
             for it in self._kernel.get_dead_letters()
@@ -430,8 +425,7 @@ class Commands:
                 return [get(what)]
             except LookupError:
                 pass
-        named: list[Subcluster | Vat] = [it for it in self._kernel.get_subclusters() if it.name == what]
-        named += [it for it in self._kernel.get_vats() if it.name == what]
+        named = self._kernel.get_named(what)
         if not named and (launch := self._launch(what)) is not None:
             raise SubclusterNotFoundError(
                 f"{launch.name} ({launch.id}) is being launched: its bootstrap has not answered"
@@ -448,16 +442,19 @@ class Commands:
         try:
             return self._kernel.get_subcluster(name)
         except SubclusterNotFoundError:
-            named = [it for it in self._kernel.get_subclusters() if it.name == name]
+            named = self._subclusters(name)
             if not named:
                 raise
             return _the_one(name, named)
+
+    def _subclusters(self, name: str) -> list[Subcluster]:
+        return [it for it in self._kernel.get_named(name) if isinstance(it, Subcluster)]
 
     def _vat(self, name: str) -> Vat:
         try:
             return self._kernel.get_vat(name)
         except VatNotFoundError:
-            named = [it for it in self._kernel.get_vats() if it.name == name]
+            named = [it for it in self._kernel.get_named(name) if isinstance(it, Vat)]
             if not named:
                 raise
             return _the_one(name, named)
@@ -543,6 +540,12 @@ def _vat(it: Vat) -> dict[str, Json]:
         "running": it.running,
         "reason": it.reason,
     }
+
+
+def _brief(args: list[Json], kwargs: dict[str, Json]) -> dict[str, Json]:
+    """Arguments of one of many messages, for showing: what is large only by its size."""
+    size = len(json.dumps([args, kwargs]))
+    return {"args": args, "kwargs": kwargs} if size <= LARGE else {"args": [f"<{size} characters>"], "kwargs": {}}
 
 
 def _texts(names: list[Any] | None, what: str) -> list[str]:

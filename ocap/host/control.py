@@ -120,10 +120,11 @@ class Control:
             raise SubclusterNotFoundError(f"there is no subcluster {subcluster}")
         return row
 
-    def rows(self, state: SubclusterState = "running") -> list[SubclusterRow]:
+    def rows(self, state: SubclusterState = "running", *, system_only: bool = False) -> list[SubclusterRow]:
         self._core.state.write()
-        rows = [self._core.state.subclusters[name] for name in self._core.state.backend.subclusters()]
-        return [row for row in rows if row.state == state]
+        backend, rows = self._core.state.backend, self._core.state.subclusters
+        names = backend.system_subclusters() if system_only else backend.subclusters()
+        return [row for row in map(rows.__getitem__, names) if row.state == state]
 
     def launches(self) -> list[Launch]:
         return [Launch(row.id, row.name, self.config_of(row), row.is_system) for row in self.rows("launching")]
@@ -205,9 +206,9 @@ class Control:
     def known(self, is_system: bool) -> dict[str, Kref | None]:
         """The services that a subcluster may have: those provided, and the roots of system subclusters."""
         known: dict[str, Kref | None] = {VAT_ADMIN: None}
-        for row in self.rows():
+        for row in self.rows(system_only=True):
             first = self._core.state.vats.get(row.bootstrap)
-            if row.is_system and first is not None:
+            if first is not None:
                 known[row.name] = first.root
         for name, service in self._services.by_name.items():
             if is_system or not service.system_only:
@@ -330,7 +331,7 @@ class Control:
 
         They get the config that they have now. Where none are declared, others stay as they are.
         """
-        found = {row.name: row for row in self.rows() if row.is_system}
+        found = {row.name: row for row in self.rows(system_only=True)}
         for name, row in found.items():
             if declared is not None and name not in declared and name not in self.offered:
                 await self.terminate(row.id)

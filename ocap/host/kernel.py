@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import trio
 
@@ -370,8 +370,8 @@ class Kernel:
     def get_system_subcluster(self, name: str) -> Subcluster:
         """The system subcluster declared under that name. Raises `SubclusterNotFoundError`."""
         self._check_open()
-        for row in self._control.rows():
-            if row.is_system and row.name == name:
+        for row in self._control.rows(system_only=True):
+            if row.name == name:
                 return self._control.subcluster(row)
         raise SubclusterNotFoundError(f"there is no system subcluster {name}")
 
@@ -432,14 +432,20 @@ class Kernel:
 
     # ---- vats ---------------------------------------------------------------------------------
 
-    def get_vats(self) -> list[Vat]:
-        """Every vat that lives, oldest first."""
+    def get_vats(self, *states: Literal["new", "live", "suspended"]) -> list[Vat]:
+        """Every vat that lives, oldest first; those in one of these states alone, if any are named."""
         self._check_open()
         self._core.state.write()
-        states = ("new", "live", "suspended")
+        states = states or ("new", "live", "suspended")
         found = sorted((vat for state in states for vat in self._backend.vats_in(state)), key=sort_key)
         rows = [self._core.state.vats[vat] for vat in found]
         return [self._control.vat(row) for row in rows if row.subcluster is not None]
+
+    def get_named(self, name: str) -> list[Subcluster | Vat]:
+        """Every subcluster that is launched, and every vat that lives, of that name; oldest first."""
+        self._check_open()
+        found = [self._control.subcluster(row) for row in self._control.rows() if row.name == name]
+        return [*found, *(vat for vat in self.get_vats() if vat.name == name)]
 
     def get_vat(self, vat: str) -> Vat:
         """Raises `VatNotFoundError`."""
@@ -718,6 +724,12 @@ class Kernel:
                     self._core.collector.schedule_reap(vat, to_the_end=True)
 
         self._scheduler.submit(reap)
+
+    def counts(self) -> dict[str, int]:
+        """How many `subclusters` are launched, `system_subclusters` among them, `vats` live, and `dead_letters` are kept."""
+        self._check_open()
+        self._core.state.write()
+        return self._backend.counts()
 
     def census(self) -> dict[str, int]:
         """How many objects, promises, clist entries, queued items and vatstore rows there are."""

@@ -36,6 +36,9 @@ from ocap.protocol.refs import VatId
 MAX_DEAD_LETTERS = 1_000
 """Dead letters that are kept, in all; beyond, the oldest goes. Who sent it was told that it failed."""
 
+MAX_LETTER_BYTES = 32 * 1024 * 1024
+"""Bytes of the bodies of these, in all: whoever looks at them reads them all."""
+
 
 @define(eq=False)
 class Failures:
@@ -124,9 +127,10 @@ class Failures:
 
     def _drop_old_letters(self) -> None:
         self._state.write()
-        for number in self._state.backend.dead_letters()[:-MAX_DEAD_LETTERS]:
+        for number in self._state.backend.dead_letters_beyond(MAX_DEAD_LETTERS, MAX_LETTER_BYTES):
             self.forget(self._state.dead_letters[number])
-            self._state.tell("note", None, f"dead letter {number} was dropped: there are more than {MAX_DEAD_LETTERS}")
+            bound = f"{MAX_DEAD_LETTERS}, or {MAX_LETTER_BYTES} bytes"
+            self._state.tell("note", None, f"dead letter {number} was dropped: there are more than {bound}")
 
     def forget(self, letter: DeadLetterRow) -> None:
         """Let go of a dead letter, and of what it holds."""

@@ -57,6 +57,20 @@ _HOLDERS = (
 )
 """Where the kernel itself keeps references: each gives krefs separated by spaces."""
 
+_BEYOND = """
+SELECT number FROM (
+    SELECT number, count(*) OVER newest AS count, sum(length(body)) OVER newest AS size FROM dead_letters
+    WINDOW newest AS (ORDER BY number DESC))
+WHERE count > ? OR size > ? ORDER BY number
+"""
+
+_COUNTS = """
+SELECT 'subclusters', count(*) FROM subclusters WHERE state = 'running'
+UNION ALL SELECT 'system_subclusters', count(*) FROM subclusters WHERE state = 'running' AND is_system
+UNION ALL SELECT 'vats', count(*) FROM vats WHERE subcluster IS NOT NULL AND state <> 'terminated'
+UNION ALL SELECT 'dead_letters', count(*) FROM dead_letters
+"""
+
 _WHICH = {
     "all": "1",
     "promises": "kref GLOB 'kp*'",
@@ -276,8 +290,19 @@ class SqliteBackend:
     def subclusters(self) -> list[str]:
         return self._column("SELECT id FROM subclusters ORDER BY length(id), id")
 
+    def system_subclusters(self) -> list[str]:
+        return self._column("SELECT id FROM subclusters WHERE is_system ORDER BY length(id), id")
+
     def dead_letters(self) -> list[int]:
         return self._column("SELECT number FROM dead_letters ORDER BY number")
+
+    def dead_letters_beyond(self, count: int, size: int) -> list[int]:
+        """The oldest, if there are more than so many, or more than so many bytes of bodies."""
+        return self._column(_BEYOND, count, size)
+
+    def counts(self) -> dict[str, int]:
+        """How many subclusters are launched, of these by the system, vats live, and dead letters are kept."""
+        return dict(self._rows(_COUNTS))
 
     def launching(self) -> list[str]:
         return self._column("SELECT id FROM subclusters WHERE state = 'launching' ORDER BY length(id), id")

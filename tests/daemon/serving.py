@@ -68,7 +68,7 @@ class Root(Exo):
     async def fail(self):
         raise KeyError("no")
 
-    async def flood(self):
+    async def flood(self, *args):
         while True:
             E.send_only(self.others["b"]).echo(1)
 

@@ -247,6 +247,17 @@ async def test_dead_letters_are_listed_retried_and_dropped(db: Path) -> None:
             assert ("DeadLetterNotFoundError", "there is no dead letter 9") == await failure(it, command, number=9)
 
 
+async def test_of_large_dead_letters_the_list_has_the_size(db: Path) -> None:
+    """So that a few of them do not make it longer than an answer may be."""
+    async with serving(db) as it:
+        await launched(it)
+        await failure(it, "send", target="a", method="flood", args=["x" * 50_000])
+        (letter,) = await it.client.call("dead_letters")
+        assert (["<50010 characters>"], {}) == (letter["args"], letter["kwargs"])
+        status = await it.client.call("status")
+        assert (1, 2, 1) == (status["subclusters"], status["vats"], status["dead_letters"])
+
+
 async def test_collect_tells_what_is_left(db: Path) -> None:
     async with serving(db) as it:
         await launched(it)

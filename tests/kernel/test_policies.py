@@ -12,7 +12,7 @@ from ocap.kernel.items import PingVat, TerminateVat
 from ocap.kernel.options import FaultPolicy, VatOptions
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.errors import DisconnectedError, VatTerminatedError
-from tests.kernel.puppet import World, args, data, messages, rejection, resolve, send
+from tests.kernel.puppet import World, args, call, data, messages, rejection, resolve, send
 
 CRIME = send("o-999")
 
@@ -88,9 +88,20 @@ class TestLimit:
             world.do("a", send(root, f"crime_{turn}", slots=(f"o+{turn + 1}",)))
         assert ["crime_2", "crime_3", "crime_4"] == [row[4] for row in world.rows()["dead_letters"]]
         notes = [e.text for e in world.effects if isinstance(e, Event) and e.kind == "note"]
-        assert [f"dead letter {number} was dropped: there are more than 3" for number in (1, 2)] == notes
+        assert [
+            f"dead letter {number} was dropped: there are more than 3, or 33554432 bytes" for number in (1, 2)
+        ] == notes
         held = [world.kref("a", f"o+{turn + 1}") for turn in range(5)]
         assert [True, True, False, False, False] == [kref is None for kref in held]  # a was told to drop them
+
+    def test_of_large_dead_letters_the_newest_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(failures, "MAX_LETTER_BYTES", 2500)
+        world = with_options(fault_limit=10)
+        world.on("b", lambda d: [CRIME] if messages([("", d)]) else [])
+        root = world.import_root("a", "b")
+        for turn in range(4):
+            world.do("a", call(root, f"crime_{turn}", bytes(1000)))
+        assert ["crime_2", "crime_3"] == [row[4] for row in world.rows()["dead_letters"]]
 
     def test_the_log_has_suspension_and_resumption(self) -> None:
         world = with_options(fault_limit=1)
