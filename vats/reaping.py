@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vats.liveslots import Liveslots
 
 
-REAP_BUDGET = 250
+REAP_BUDGET = 100
 """Suspects looked at and rows deleted in one crank: some milliseconds, so that nobody waits for it."""
 
 WEAK_PRICE = 4

@@ -25,7 +25,7 @@ from ocap.kernel.vat import VatKeeper
 from ocap.protocol import deliveries
 from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
 
-BATCH = 250
+BATCH = 100
 """Exports taken away in one crank."""
 
 SLICE = 2000
