@@ -272,6 +272,10 @@ def test_works_by_keyboard_alone(browser: Browser) -> None:
     browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
     browser.until_shown("Subclusters", "h1")
     vat = listed()["first"]["vats"][0]["id"]
+    browser.go(f"/vats/{vat}")
+    browser.find("form[data-post='/do/ping'] button").send_keys(Keys.ENTER)
+    browser.until_shown("It answered in", ".said.done")
+    browser.until(lambda: browser.driver.switch_to.active_element.text == "Ping")  # one goes on from where one was
     browser.go(f"/vats/{vat}/suspend")
     browser.until(lambda: browser.driver.switch_to.active_element.text == "Suspend")  # what it is for is one key away
     browser.driver.switch_to.active_element.send_keys(Keys.ENTER)

@@ -87,6 +87,7 @@ async function submit(event) {
   await ask(form, event.submitter?.dataset.do || form.dataset.post);
   for (const button of buttons) button.disabled = false;
   takeBack(form);
+  if (event.submitter?.isConnected && document.activeElement === document.body) event.submitter.focus();
 }
 
 // What cannot be undone is done by a second press; Escape, or whatever else one turns to, takes the first one back.
