@@ -156,6 +156,31 @@ class TestDeclared:
                 await kernel.launch_subcluster(counters(source, services=["bank"]))
 
 
+class TestOffered:
+    async def test_one_is_launched_when_it_is_wanted_and_once(self, path: Path, source: Path) -> None:
+        ids = []
+        for _ in range(2):
+            kernel = Kernel(path, durability="process")
+            kernel.offer("bank", counters(source))
+            async with kernel:
+                assert [] == [it for it in kernel.get_subclusters() if it.id not in ids]
+                made = [await kernel.launch_offered("bank") for _ in range(2)]
+                assert {("bank", True, "ready")} == {(it.name, it.is_system, it.result) for it in made}
+                ids += [it.id for it in made]
+                with pytest.raises(SubclusterNotFoundError, match="no system subcluster mint is offered"):
+                    await kernel.launch_offered("mint")
+        assert ["s1"] * 4 == ids
+
+    async def test_one_whose_first_vat_has_gone_is_there_all_the_same(self, path: Path, source: Path) -> None:
+        kernel = Kernel(path, durability="process")
+        kernel.offer("bank", counters(source, "ab"))
+        async with kernel:
+            made = await kernel.launch_offered("bank")
+            await kernel.terminate_vat(made.vats["a"].id)
+            await kernel.idle()
+            assert made.id == (await kernel.launch_offered("bank")).id
+
+
 class TestPower:
     async def test_the_systems_may_use_what_is_for_them_only(self, path: Path, source: Path) -> None:
         async with kernel_with(path, bank=counters(source, services=["vault"])) as kernel:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from html import unescape
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import fromstring
@@ -17,6 +18,7 @@ import trio
 from attrs import evolve
 
 from ocap import ClusterConfig, Kernel, VatConfig
+from ocap.config import parse_toml
 from ocap.daemon import commands
 from ocap.daemon.commands import Commands
 from ocap.daemon.protocol import VERSION
@@ -28,6 +30,7 @@ from ocap.panel.reading import Edge, Reader
 from ocap.panel.words import linked
 from ocap.protocol.refs import sort_key
 from ocap.ring.watchdog import SlowStep
+from ocap.services.cluster_file import ClusterFile
 from ocap.stored import _LETTERS, Kind, Saying, saying
 from tests.commands import ENVIRONMENT, ocap
 from tests.daemon.serving import VAT, serving, toml, until
@@ -215,6 +218,21 @@ async def test_every_page_says_that_the_kernel_is_held_up_and_by_what(
                 while 'class="banner"' in await text(visit, "/"):  # noqa: ASYNC110 - as above
                     await trio.sleep(0.1)
         assert "error" not in await visit.do("suspend", what="v2")
+
+
+async def test_system_subcluster_is_marked_and_updated_as_a_file_describes_it(db: Path) -> None:
+    (db.parent / "vat.py").write_text(VAT)
+    system = parse_toml(toml("board").replace("subclusters.", "system."), db.parent, "").system
+    async with visiting(db, file=ClusterFile(system=system)) as visit:
+        found = await visit.served.kernel.launch_offered("board")
+        assert re.search(r'board <span class="[^"]*">system</span>', await text(visit, "/subclusters"))
+        page = await text(visit, f"/subclusters/{found.id}/update")
+        config = unescape(page.partition("autofocus>\n")[2].partition("</textarea>")[0])
+        assert config.startswith("[system.board]\n")
+        config = config.replace("[system.board.vats.b]", "[system.board.vats.z]")
+        done = await visit.do("update", subcluster=found.id, text=config)
+        assert f"/subclusters/{found.id}" == done["to"]
+        assert {"a", "z"} == set(visit.served.kernel.get_subcluster(found.id).vats)
 
 
 async def test_panel_that_meets_a_daemon_of_another_version_says_so(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:

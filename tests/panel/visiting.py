@@ -16,6 +16,7 @@ from ocap.log.writing import LogFile
 from ocap.panel.access import cookie_name
 from ocap.panel.reading import Reader
 from ocap.panel.serving import serve_panel
+from ocap.services.cluster_file import ClusterFile
 from tests.daemon.serving import Served, serving, toml, until
 
 
@@ -89,10 +90,12 @@ class Visit:
 
 
 @asynccontextmanager
-async def visiting(db: Path, *, launched: bool = True, log: LogFile | None = None) -> AsyncIterator[Visit]:
-    """The panel of a kernel, which has the subcluster `c` of the vats `a` and `b`."""
+async def visiting(
+    db: Path, *, launched: bool = True, log: LogFile | None = None, file: ClusterFile | None = None
+) -> AsyncIterator[Visit]:
+    """The panel of a kernel, which has the subcluster `c` of the vats `a` and `b`; it may be that of a file."""
     links: list[str] = []
-    async with serving(db, log, folder=str(db.parent)) as it, trio.open_nursery() as nursery:
+    async with serving(db, log, file, folder=str(db.parent)) as it, trio.open_nursery() as nursery:
         if launched:
             await it.client.call("launch", text=toml(), folder=it.folder)
         nursery.start_soon(serve_panel, db, 0, links.append)
