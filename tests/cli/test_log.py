@@ -14,6 +14,8 @@ import pytest
 
 from ocap.cli.app import run_app
 from ocap.host.kernel import Kernel
+from ocap.log import from_json_line
+from ocap.log.selection import Selection
 from ocap.log.writing import MIN_SIZE
 from tests.commands import ocap, start_ocap
 from tests.daemon.serving import toml
@@ -67,7 +69,10 @@ def test_filters_narrow(log: Path, capfd: CapFd) -> None:
     assert both == [line for line in everything if " v4:alice  " in line or " v5:bob  " in line]
     assert lines_of(capfd, log, "--crank", "7..8") == [line for line in everything if line.startswith(("7<", "8<"))]
     assert lines_of(capfd, log, "--ref", "ko7") == [line for line in everything if "ko7" in line]
-    assert any(".deposit(" in line for line in lines_of(capfd, log, "--method", "deposit"))
+    deposits = Selection(methods=frozenset({"deposit"}))
+    expected = [line for line in log.read_text().splitlines() if deposits.has(from_json_line(line))]
+    assert lines_of(capfd, log, "--method", "deposit", "--json") == expected
+    assert 0 < len(expected) < len(everything)
     assert lines_of(capfd, log, "--since", "1d") == lines_of(capfd, log, "--until", "2999-01-01") == everything
     assert lines_of(capfd, log, "--until", "1d") == lines_of(capfd, log, "--since", "2999-01-01") == []
 
