@@ -351,6 +351,24 @@ async def test_kernel_goes_on_while_the_database_is_read(
         may_read.set()
 
 
+async def test_who_asks_without_end_has_a_small_part_of_the_kernels_time(served: tuple[Kernel, int]) -> None:
+    _, port = served
+    answers = 0
+
+    async def ask() -> None:
+        nonlocal answers
+        while True:
+            await asked(port, request(port))
+            answers += 1
+
+    began = trio.current_time()
+    with trio.move_on_after(1.5):
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(ask)
+    assert 0 < answers <= (trio.current_time() - began) / metrics.PAUSE + 2
+
+
 async def test_kernel_that_was_left_answers_that_it_is_over(path: Path) -> None:
     kernel = Kernel(path)
     async with trio.open_nursery() as nursery:
