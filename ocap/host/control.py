@@ -231,8 +231,8 @@ class Control:
     async def launch_offered(self, name: str) -> Subcluster:
         """Launch what is offered, if there is none of that name: also one whose root has gone is one."""
         async with self._launching_offered[name]:
-            for row in self.rows():
-                if row.is_system and row.name == name:
+            for row in self.rows(system_only=True):
+                if row.name == name:
                     return self.subcluster(row)
             return await self.launch(evolve(self.offered[name], name=name), is_system=True)
 
