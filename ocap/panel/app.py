@@ -253,13 +253,16 @@ class Panel:
         return Markup(escape(visible(text)))  # noqa: S704 - escaped; the editor shows its lines
 
     async def _vats(self, request: Request) -> Response:
+        page, by_time = _number(request, "page"), request.query_params.get("order") == "time"
         with self._reader.snapshot():
-            found = self._reader.vats()
-        since = await self._say_time_spent(found)
-        by_time = request.query_params.get("order") == "time"
+            every = self._reader.vats()
+        found = every[page * PAGE : (page + 1) * PAGE]
+        since = await self._say_time_spent(every if by_time else found)
         if by_time:
-            found.sort(key=lambda vat: vat["spent"] or 0.0, reverse=True)
-        return self._show(request, "vats.html", 200, "vats", vats=found, since=since, by_time=by_time)
+            every.sort(key=lambda vat: vat["spent"] or 0.0, reverse=True)
+            found = every[page * PAGE : (page + 1) * PAGE]
+        context = {"vats": found, "count": len(every), "since": since, "by_time": by_time, "page": page}
+        return self._show(request, "vats.html", 200, "vats", **context)
 
     async def _vat(self, request: Request) -> Response:
         with self._reader.snapshot():
@@ -290,8 +293,8 @@ class Panel:
     async def _objects(self, request: Request) -> Response:
         vat, after = request.query_params.get("vat", ""), _number(request, "after")
         with self._reader.snapshot():
-            found, vats = self._reader.objects(vat, after), self._reader.vats()
-        return self._show(request, "objects.html", 200, "objects", objects=found, vats=vats, vat=vat, after=after)
+            found, names = self._reader.objects(vat, after), self._reader.names()
+        return self._show(request, "objects.html", 200, "objects", objects=found, names=names, vat=vat, after=after)
 
     async def _object(self, request: Request) -> Response:
         kref = request.path_params["kref"]
@@ -311,7 +314,7 @@ class Panel:
     async def _graph(self, request: Request) -> Response:
         chosen = request.query_params.get("vat", "")
         with self._reader.snapshot():
-            names = self._names()
+            names = self._reader.names()
             edges = self._reader.edges()
         names["host"] = "host"
         within = [edge for edge in edges if edge.source in names and edge.target in names]
@@ -326,7 +329,7 @@ class Panel:
         newest_first = request.query_params.get("order") == "newest"
         with self._reader.snapshot():
             found, count = self._reader.promises(newest_first=newest_first), self._reader.unsettled()
-            waits, names = self._reader.waits(), self._names()
+            waits, names = self._reader.waits(), self._reader.names()
         context = {"promises": found, "count": count, "waits": waits, "names": names, "newest_first": newest_first}
         return self._show(request, "promises.html", 200, "promises", circles=circles(waits), **context)
 
@@ -337,9 +340,9 @@ class Panel:
 
     async def _send(self, request: Request) -> Response:
         with self._reader.snapshot():
-            vats = self._reader.vats()
+            names = self._reader.names()
         target = request.query_params.get("target", "")
-        return self._show(request, "send.html", 200, "send", vats=vats, target=target, methods=self._methods(target))
+        return self._show(request, "send.html", 200, "send", names=names, target=target, methods=self._methods(target))
 
     def _methods(self, target: str) -> list[str]:
         """What was lately sent to a vat or an object; to anybody, if there is no target yet."""
@@ -356,9 +359,9 @@ class Panel:
     async def _traffic(self, request: Request) -> Response:
         feed = self._live.traffic.find(_filter(request.query_params))
         with self._reader.snapshot():
-            vats = self._reader.vats()
+            names = self._reader.names()
         last = feed.ring[-1].number if feed.ring else 0
-        context = {"filters": feed.filter, "vats": vats, "lines": _lines(list(feed.ring)[-LINES:]), "last": last}
+        context = {"filters": feed.filter, "names": names, "lines": _lines(list(feed.ring)[-LINES:]), "last": last}
         return self._show(request, "traffic.html", 200, "traffic", said=feed.said(), query=request.url.query, **context)
 
     async def _diagram(self, request: Request) -> Response:
@@ -451,12 +454,9 @@ class Panel:
         name, page, vat = request.path_params["table"], _number(request, "page"), request.query_params.get("vat", "")
         with self._reader.snapshot():
             columns, rows = self._reader.table(name, page, vat)
-            vats, names = self._reader.vats_with_rows(name), self._names()
+            vats, names = self._reader.vats_with_rows(name), self._reader.names()
         shown = {"name": name, "columns": columns, "rows": rows, "page": page}
         return self._show(request, "table.html", 200, "store", **shown, vat=vat, vats=vats, names=names)
-
-    def _names(self) -> dict[str, str]:
-        return {vat["id"]: vat["name"] for vat in self._reader.vats()}
 
     # ---- what is no page ------------------------------------------------------------------------
 

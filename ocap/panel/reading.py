@@ -114,7 +114,7 @@ class Reader:
         row["config"] = shown(_data(row["config"], row["config_slots"]))
         result = self._rows("SELECT state, body, slots FROM promises WHERE kref = ?", row["result"])
         row["result"] = shown(_data(result[0]["body"], result[0]["slots"])) if result and result[0]["body"] else None
-        row["vats"] = [vat for vat in self.vats() if vat["subcluster"] == id_]
+        row["vats"] = self.vats(subcluster=id_)
         row["outside"] = self._rows(_HELD_OUTSIDE, id_)
         row["bootstrap_name"] = next((vat["name"] for vat in row["vats"] if vat["id"] == row["bootstrap"]), "")
         row["services_of"] = [it for vat in row["vats"] for it in self.services_of(vat["id"])]
@@ -137,8 +137,13 @@ class Reader:
         services = {"services": list(config["services"])} if config["services"] else {}
         return {"name": config["name"], "bootstrap": config["bootstrap"], **services, "vats": vats}
 
-    def vats(self) -> list[Row]:
-        rows, marks = self._rows(_VATS), self.marks()
+    def names(self) -> dict[str, str]:
+        """Of the vats that live, by id."""
+        return {row["id"]: row["name"] for row in self._rows(_NAMES)}
+
+    def vats(self, id_: str | None = None, subcluster: str | None = None) -> list[Row]:
+        """Those that live: all, or the one of that id, or those of a subcluster."""
+        rows, marks = self._rows(_VATS, id_, subcluster), self.marks()
         waiting = {row["vat"]: row for row in self._rows(_WAITING_FOR)}
         for row in rows:
             row["options"] = _treatment(row["options"])
@@ -157,11 +162,11 @@ class Reader:
     def suspended_receiver(self, target: str) -> Row | None:
         """The vat that is sent to when `target` is, if it is suspended."""
         for row in self._rows(_SUSPENDED_RECEIVER, target):
-            return next((vat for vat in self.vats() if vat["id"] == row["id"]), None)
+            return next(iter(self.vats(row["id"])), None)
         return None
 
     def vat(self, id_: str) -> Row:
-        found = [row for row in self.vats() if row["id"] == id_]
+        found = self.vats(id_)
         if not found:
             raise NothingThereError
         (row,) = found
@@ -434,10 +439,14 @@ def _cut(text: str) -> str:
 _VATS = """
 SELECT v.id, v.name, v.subcluster, s.name AS subcluster_name, v.source, v.root, v.state, v.incarnation, v.faults, v.options, v.reason,
        v.epoch < (SELECT max(next) - 1 FROM counters WHERE kind = 'epoch') AS restart_due,
-       (SELECT count(*) FROM objects o WHERE o.owner = v.id) AS exports,
+       (SELECT count(*) FROM clist c WHERE c.vat = v.id AND c.vref GLOB 'o+*') AS exports,
        (SELECT count(*) FROM clist c WHERE c.vat = v.id AND c.vref GLOB 'o-*') AS imports
 FROM vats v LEFT JOIN subclusters s ON s.id = v.subcluster
-WHERE v.subcluster IS NOT NULL AND v.state <> 'terminated' ORDER BY length(v.id), v.id
+WHERE v.subcluster IS NOT NULL AND v.state <> 'terminated' AND (?1 IS NULL OR v.id = ?1) AND (?2 IS NULL OR v.subcluster = ?2)
+ORDER BY length(v.id), v.id
+"""
+_NAMES = """
+SELECT id, name FROM vats WHERE subcluster IS NOT NULL AND state <> 'terminated' ORDER BY length(id), id
 """
 _WAITING_FOR = """
 SELECT coalesce(q.vat, o.owner, q.place) AS vat, count(*) AS count, min(q.seq) AS oldest

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from html import unescape
 from pathlib import Path
@@ -109,6 +110,24 @@ async def test_time_that_vats_take_is_told_and_orders_them(db: Path) -> None:
             assert spent[vat] == pytest.approx(float(number) / (1000 if unit == "ms" else 1), abs=0.06)
         for path in ("/subclusters/s1", "/vats/v1"):
             assert "since" in await text(visit, path)
+
+
+async def test_vats_are_shown_a_page_at_a_time(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocap.panel.app.PAGE", 1)
+    async with visiting(db) as visit:
+        await visit.do("send", target="b", method="note", args='["a text"]')
+        for order in ("", "order=time&"):
+            shown = set()
+            for page, others in enumerate(["/vats?page=1", "/vats?page=0"]):
+                found = await text(visit, f"/vats?{order}page={page}")
+                assert "2 vats; here 1" in found
+                shown |= set(re.findall(r'<td class="full"><a href="/vats/(v\d+)">', found))
+                assert [others] == re.findall(r'class="button" href="(/vats\?page=\d)', found)
+            assert {"v1", "v2"} == shown
+        with visit.reader() as reader:
+            exports = {row["id"]: row["exports"] for row in reader.vats()}
+            owned = Counter(row["owner"] for row in reader.objects())
+        assert {vat: owned[vat] for vat in exports} == exports
 
 
 def test_vats_that_wait_for_each_other_are_found() -> None:
