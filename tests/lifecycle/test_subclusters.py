@@ -110,7 +110,10 @@ class TestRestart:
             answer, elsewhere = E(made.root).wait(), E(other.root).count()
             await kernel.idle()
             await kernel.restart_subcluster(made.id)
-            with pytest.raises(DisconnectedError, match="incarnation 0 of v1 ended: it was restarted"):
+            with (
+                pytest.raises(DisconnectedError, match="incarnation 0 of v1 ended: it was restarted"),
+                trio.fail_after(20),
+            ):
                 await answer
             assert await elsewhere == [1, 1]
             assert await E(other.root).count() == [2, 2]

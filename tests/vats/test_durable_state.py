@@ -383,6 +383,36 @@ def test_passable_records_in_fields_keep_changes_in_place(vat: Puppet) -> None:
     assert one.call("push", target=vref) == [1, 1]
 
 
+@pytest.mark.parametrize("wrapped", [lambda rows: rows, lambda rows: [rows], lambda rows: (rows,), Entry])
+def test_what_a_suspended_behaviour_holds_is_stored_when_that_changes_it_later(wrapped: Any) -> None:
+    """It changes a list in a crank in which nobody looks at the object that the list is of."""
+
+    class Holder(DurableExo):
+        value: Any = None
+
+        async def push(self, gate: Any) -> None:
+            rows = self.value
+            while not isinstance(rows, list) or (rows and isinstance(rows[0], list)):
+                rows = rows.rows if isinstance(rows, Entry) else rows[0]
+            await gate
+            rows.append(1)
+
+        async def get(self) -> Any:
+            return self.value
+
+    class Maker(Exo):
+        async def make(self) -> Any:
+            return Holder(value=wrapped([]))
+
+    one = Puppet(lambda *_: Maker())
+    one.start()
+    vref = one.call("make").vref
+    one.send(vref, "push", Prom("p-7"), result=None)
+    one.notify("p-7", None)
+    one.restart()
+    assert wrapped([1]) == one.call("get", target=vref)
+
+
 def test_parameters_arrive() -> None:
     seen: list[Any] = []
 

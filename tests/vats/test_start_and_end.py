@@ -42,6 +42,9 @@ class Root(Exo):
     async def make(self) -> Exo:
         return Exo()
 
+    async def itself(self) -> Exo:
+        return self
+
     async def make_durable(self) -> Any:
         self.baggage["it"] = [Thing(name="x")]
         return self.baggage["it"][0]
@@ -119,6 +122,7 @@ def test_root_is_the_same_name_in_every_incarnation(vat: Puppet) -> None:
     vat.restart()
     vat.call("say", 2)
     assert vat.lines == ["1", "2"]
+    assert vat.call("itself").vref == "o+0"
 
 
 def test_exit_is_the_last_syscall_and_the_first_counts(vat: Puppet) -> None:
