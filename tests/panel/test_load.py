@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -146,11 +147,10 @@ def crowd(address: int | str, count: int = CROWD, seconds: float = 60, head: str
         for size in sizes
     ]
     try:
-        found = {"begun": 0, "opened": 0, "refused": 0}
+        found: Counter[str] = Counter()
         for process in processes:
             assert process.stdout is not None
-            for name, value in json.loads(process.stdout.readline()).items():
-                found[name] += value
+            found.update(json.loads(process.stdout.readline()))
         yield found
     finally:
         for process in processes:
