@@ -70,6 +70,9 @@ MAX_CONNECTIONS = 16
 PAUSE = 0.05
 """Seconds between two connections, of one request each: whoever asks without end has a small part of the kernel's time."""
 
+_one_at_a_time = trio.CapacityLimiter(1)
+"""Of a large database each reading takes seconds of a processor, which the kernel needs too."""
+
 
 @frozen
 class _Stored:
@@ -121,7 +124,10 @@ def registry(kernel: Kernel) -> CollectorRegistry:
 async def exposition(kernel: Kernel) -> bytes:
     """The metrics of a kernel, in Prometheus's text format. The database is read in a thread."""
     path = kernel.status()["path"]
-    stored = _read_memory(kernel) if path is None else await trio.to_thread.run_sync(_read_file, path)
+    if path is None:
+        stored = _read_memory(kernel)
+    else:
+        stored = await trio.to_thread.run_sync(_read_file, path, limiter=_one_at_a_time)
     found = CollectorRegistry()
     found.register(_Families(list(_families(kernel, stored))))
     return generate_latest(found)

@@ -6,6 +6,7 @@ import gc
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -435,3 +436,23 @@ async def test_page_lists_every_metric_and_no_other() -> None:
         name for row in re.findall(r"^\| (`ocap_.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
     assert listed == names
+
+
+async def test_database_is_read_for_one_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for the metrics many times at once takes no more than one processor."""
+    reading, most, read = 0, 0, metrics._read_file
+
+    def counted(db: str) -> Any:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        time.sleep(0.02)  # so that others would come in between
+        found = read(db)
+        reading -= 1
+        return found
+
+    monkeypatch.setattr(metrics, "_read_file", counted)
+    async with Kernel(path, durability="process") as kernel, trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(metrics.exposition, kernel)
+    assert most == 1
