@@ -23,6 +23,7 @@ from attrs import define, frozen
 from ocap.daemon.protocol import Lines
 from ocap.host.kernel import Kernel
 from ocap.kernel.effects import Event
+from ocap.legible import safe_text
 from ocap.loopback import listen, port_of
 from ocap.protocol.errors import OcapError
 
@@ -146,7 +147,11 @@ class Beside:
             async for data in process.stdout:
                 for line in lines.feed(bytes(data)):
                     is_first = self.link is None
-                    self.link = str(json.loads(line))
+                    try:
+                        self.link = str(json.loads(line))
+                    except ValueError:  # a library of its may print, too
+                        logger.warning("the control panel says: %s", safe_text(line.decode(errors="replace")))
+                        continue
                     announce(self.link)
                     if is_first:
                         task_status.started()

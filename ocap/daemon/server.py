@@ -57,22 +57,21 @@ async def open_control(commands: Commands, database: Path) -> AsyncIterator[Path
     make_runtime_folder()
     path = socket_path(database)
     clear_stale(path)
-    listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o077)
-    try:
-        await listener.bind(str(path))
-    finally:
-        os.umask(mask)
-    listener.listen(socket.SOMAXCONN)  # while the kernel is held up nobody accepts, and each who asks adds one
-    commands.watch(SilenceFile(path))
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_serve, commands, listener, name="ocap control socket")
-            yield path
-            nursery.cancel_scope.cancel()
-    finally:
-        listener.close()
-        path.unlink(missing_ok=True)
+    with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        mask = os.umask(0o077)
+        try:
+            await listener.bind(str(path))
+        finally:
+            os.umask(mask)
+        try:
+            listener.listen(socket.SOMAXCONN)  # while the kernel is held up nobody accepts, and each who asks adds one
+            commands.watch(SilenceFile(path))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_serve, commands, listener, name="ocap control socket")
+                yield path
+                nursery.cancel_scope.cancel()
+        finally:
+            path.unlink(missing_ok=True)
 
 
 async def _serve(commands: Commands, listener: trio.socket.SocketType) -> None:
