@@ -11,13 +11,17 @@ is one in a hundred messages; and from the log file that the kernel writes, with
 
 With `--hostile`: what crowds cost. There is a panel all the time, and in turn nobody at it, or a thousand connections that
 each begin a request and go on with a byte a second, or that say nothing; and the same at the port of the metrics and the
-control socket, which are the kernel's own. Those that are ended are opened anew, within a second.
+control socket, which are the kernel's own. Those that are ended are opened anew, within a second. Meanwhile, and while
+nobody is there, each processor has a process that spins: what processes that share one, or its caches, take from each
+other is in both halves so, and the ratio of the processor's time is of what the kernel does for the crowd. That by
+the clock says nothing here.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -139,11 +143,25 @@ Beside = Callable[[], AbstractAsyncContextManager[Callable[[], Awaitable[int]]]]
 
 
 @asynccontextmanager
+async def _spinning() -> AsyncIterator[None]:
+    """Every processor has something to do."""
+    command = [sys.executable, "-c", "while True: pass"]
+    spinners = [await trio.lowlevel.open_process(command) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            with trio.CancelScope(shield=True):
+                await spinner.wait()
+
+
+@asynccontextmanager
 async def _beside(way: str, kernel: Kernel, database: Path, control: Path) -> AsyncIterator[Beside]:
     if way in WAYS:
         yield partial(_looked_at, database, WAYS[way])
         return
-    async with _panel(database) as links, trio.open_nursery() as nursery:
+    async with _spinning(), _panel(database) as links, trio.open_nursery() as nursery:
         pages = await nursery.start(metrics.serve, kernel, 0)
         ports = {"panel": urlsplit(links[0]).port, "metrics": urlsplit(pages).port, "socket": control}
         place, head = CROWDS[way]
