@@ -71,6 +71,9 @@ class ClusterConfig:
 _VAT_KEYS = {it.name for it in fields(VatConfig)}
 _CLUSTER_KEYS = {"bootstrap", "vats", "services"}
 
+MAX_FILE = 16_777_216
+"""Bytes of a file that describes subclusters: a device would be read without end."""
+
 NO_SUBCLUSTERS = ("subclusters", "at least one [subclusters.NAME] is needed")
 """Where and what is wrong with a file that has none."""
 
@@ -105,13 +108,26 @@ def load_toml(path: str | os.PathLike[str]) -> dict[str, ClusterConfig]:
 
 def load_described(path: str | os.PathLike[str]) -> Described:
     """All that a TOML file describes. Raises as `load_toml` does."""
+    return parse_toml(read_toml(path), Path(path).parent, str(path))
+
+
+def read_toml(path: str | os.PathLike[str]) -> str:
+    """The text of a file that describes subclusters.
+
+    Raises:
+        ConfigError: it cannot be read, is no text, or has more than `MAX_FILE` bytes, as a device has.
+    """
     try:
-        text = Path(path).read_bytes().decode()
+        with Path(path).open("rb") as file:
+            text = file.read(MAX_FILE + 1)
     except OSError as error:
         raise ConfigError(str(path), os_reason(error)) from error
+    if len(text) > MAX_FILE:
+        raise ConfigError(str(path), f"longer than {MAX_FILE:,} bytes: this describes no subclusters")
+    try:
+        return text.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
-    return parse_toml(text, Path(path).parent, str(path))
 
 
 def parse_toml(text: str, folder: str | os.PathLike[str], name: str) -> Described:

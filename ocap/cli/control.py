@@ -32,6 +32,7 @@ from ocap.cli.asking import (
 )
 from ocap.cli.inspect import suspend_at_rest
 from ocap.cli.upgrade import check as check_code
+from ocap.config import read_toml
 from ocap.daemon.attention import last_end, log_beside
 from ocap.daemon.beside import Wanted
 from ocap.daemon.client import Client, find_socket
@@ -42,7 +43,6 @@ from ocap.daemon.starting import stop as stop_daemon
 from ocap.legible import as_text, safe_text
 from ocap.log.writing import Retention, parse_retention
 from ocap.protocol.errors import ConfigError
-from ocap.reasons import reason as os_reason
 from ocap.ring.watchdog import SLOW_CRANK
 from ocap.services.cluster_file import DIFFERS
 
@@ -282,12 +282,7 @@ def panel(
 
 
 def _read(cluster: Path) -> dict[str, str]:
-    try:
-        return {"text": cluster.read_bytes().decode(), "folder": str(cluster.absolute().parent)}
-    except OSError as error:
-        raise ConfigError(str(cluster), os_reason(error)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(cluster), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
+    return {"text": read_toml(cluster), "folder": str(cluster.absolute().parent)}
 
 
 @asks("launch", tables.launched)

@@ -20,6 +20,7 @@ import apsw
 import pytest
 
 from ocap.cli.app import run_app
+from ocap.config import MAX_FILE
 from ocap.host.kernel import Kernel
 from ocap.store.schema import VERSION
 from ocap.store.sqlite import SqliteBackend
@@ -129,6 +130,13 @@ def test_toml_error_has_line_and_column(
     line = refused(db, capfd)
     assert line.startswith("c.toml: not valid TOML: ")
     assert line.endswith(f"(at {place})")
+
+
+@pytest.mark.parametrize("command", ["run", "launch"])
+def test_cluster_file_has_an_end(command: str, db: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    line = f"/dev/zero: longer than {MAX_FILE:,} bytes: this describes no subclusters"
+    assert run_app([command, "/dev/zero", "--db", str(db)]) == 2
+    assert the_line(capfd.readouterr().err) == line
 
 
 def test_cluster_file_must_be_utf_8(folder: Path, db: Path, capfd: pytest.CaptureFixture[str]) -> None:
