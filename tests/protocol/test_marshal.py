@@ -112,7 +112,7 @@ CONTAINERS = [
 ]
 
 
-@pytest.mark.parametrize("value", CONTAINERS, ids=repr)
+@pytest.mark.parametrize("value", CONTAINERS, ids=lambda it: type(it).__name__)
 def test_containers_arrive_as_they_were(value: Any) -> None:
     assert exact(value) == exact(arrived(value))
 
