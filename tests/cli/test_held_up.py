@@ -37,7 +37,7 @@ class Root(Exo):
     async def bootstrap(self, vats, services):
         if "hangs" in self.parameters:
             while True:
-                time.sleep(0.01)
+                time.sleep(0.01)  # as below
         self.baggage["b"] = vats["b"]
         return "ok"
 
@@ -86,7 +86,7 @@ def wait_for(is_so: Callable[[], object]) -> None:
     for _ in range(1500):
         if is_so():
             return
-        time.sleep(0.02)
+        time.sleep(0.02)  # other processes do it, which tell nobody
     pytest.fail("it did not come about")
 
 

@@ -24,7 +24,7 @@ def browser(
 ) -> Iterator[Browser]:
     with browsing_daemon(tmp_path_factory.mktemp("browser"), browser_files) as it:
         yield it
-        complaints = [entry["message"] for entry in it.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+        complaints = [entry["message"] for entry in it.driver.get_log("browser")]  # type: ignore[no-untyped-call]  # of selenium
         assert [] == [text for text in complaints if "40" not in text]  # a refused form is told with its status
 
 
@@ -70,7 +70,7 @@ class Root(Exo):
 
     async def hold(self, path):
         while not Path(path).exists():
-            time.sleep(0.01)
+            time.sleep(0.01)  # holds the kernel up as a busy loop does
         return "let go"
 
 def build_root_object(vat_powers, parameters, baggage):
@@ -252,7 +252,7 @@ def test_what_changes_leaves_alone_what_one_is_at(browser: Browser) -> None:
     assert browser.driver.execute_script("return document.activeElement === window.here && window.here.isConnected")
     browser.driver.execute_script("getSelection().selectAllChildren(window.here)")
     ocap("launch", write(browser, "tenth"))
-    time.sleep(2)
+    time.sleep(2)  # in which it would be shown, as it is below; there is nothing to wait for
     assert "tenth" not in browser.text()
     assert rows["ninth"]["id"] == browser.driver.execute_script("return getSelection().toString()")
     browser.driver.execute_script("getSelection().removeAllRanges()")

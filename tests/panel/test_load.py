@@ -95,7 +95,7 @@ class Share:
 
 def share_of(pid: int, seconds: float) -> float:
     share = Share(pid)
-    time.sleep(seconds)
+    time.sleep(seconds)  # what is measured is a time
     return share()
 
 
