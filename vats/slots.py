@@ -2,7 +2,8 @@
 
 Rules:
 
-1. An object's vref is noted on the object; it gets one when it is first sent or stored, and keeps it.
+1. An object's vref is noted on the object (a presence's on its entry); it gets one when it is first sent or
+   stored, and keeps it.
 2. While alive there is one object a vref: the table finds it by a weak reference.
 3. What the kernel can reach of the heap is pinned; dropExports takes the pin away. A kit off the
    heap is in the table, its facets are not: they hold it.
@@ -40,7 +41,13 @@ leaves as many dead representatives, which rows still refer to."""
 _REACHABLE, _RECOGNISABLE = b"r", b"s"
 
 
-class _Entry(weakref.ref[Any]):
+class Entry(weakref.ref[Any]):
+    """What the table knows of one object, weakly; its callback notes that the object died.
+
+    A presence has its vref from here: its death reads this memory anyway, and a million of them that
+    are let go of in one statement are not to read a million strings beside (half of the time, once).
+    """
+
     __slots__ = ("vref",)
     vref: str
 
@@ -57,8 +64,8 @@ class Slots:
         self._vat = vat
         self.registry = registry
         self._exports = Counter(vat.store, "o")
-        self._objects: dict[str, _Entry] = {}
-        self._dead: deque[_Entry] = deque()
+        self._objects: dict[str, Entry] = {}
+        self._dead: deque[Entry] = deque()
         self.died = self._dead.append  # one bound method for all entries
         self._reached: set[str] = set()  # durable objects whose row says that the kernel reaches them
         self._recognised: set[str] = set()  # heap objects that the kernel recognises but does not reach
@@ -123,11 +130,15 @@ class Slots:
             raise NotPassableError("", f"a {type(reference).__name__} of another vat: get it by message")
 
     def register(self, reference: Any) -> None:
-        vref = reference._ocap_vref
-        entry = self._objects[vref] = _Entry(reference, self.died)
+        """Have the table find one of the vat's own objects by its vref."""
+        self._enter(reference._ocap_vref, reference)
+
+    def _enter(self, vref: str, reference: Any) -> Entry:
+        entry = self._objects[vref] = Entry(reference, self.died)
         entry.vref = vref
         if len(self._dead) > MANY_DEAD:
             self._bury_some()
+        return entry
 
     # Names to objects
 
@@ -175,11 +186,13 @@ class Slots:
         if found is not None:
             return found
         if not refs.is_vat_allocated(vref):
-            found = Presence(self._vat, vref, sys.intern(interface))  # one string for all of an interface
+            found = Presence(self._vat, sys.intern(interface))  # one string for all of an interface
+            found._ocap_entry = self._enter(vref, found)
             self._vat.weak.introduced(vref)
-        elif not refs.is_off_heap(vref):
+            return found
+        if not refs.is_off_heap(vref):
             raise DecodeError(f"{vref} is no object of this incarnation")
-        elif refs.durable_parts(vref)[0] in STORE_KINDS:
+        if refs.durable_parts(vref)[0] in STORE_KINDS:
             found = STORES[refs.durable_parts(vref)[0]]._ocap_at(self._vat, vref)
         else:
             facet = refs.facet_of(vref)
