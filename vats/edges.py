@@ -11,6 +11,9 @@ A path goes through Python's objects and through rows, and ends at the first nam
 knows: an import, or an export that it reaches, from which it goes on by itself. What several paths
 go through gets a name for this report alone, and is told once: a report is as long as the heap is
 large, however much is shared.
+
+A report is told in parts, each found in a crank of its own. Cranks of other vats go on between them;
+this vat has none, so that all parts speak of one state of its heap.
 """
 
 from __future__ import annotations
@@ -18,16 +21,18 @@ from __future__ import annotations
 import gc
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ocap.protocol import refs
 from ocap.protocol.marshal import Remotable
 from vats.kinds import STORE_KINDS
 from vats.offheap import OffHeap
 from vats.presence import Presence
-from vats.rows import SCALARS, vref_order
+from vats.rows import SCALARS
+from vats.slots import Entry
 from vats.sweeping import names_in_store
 
 if TYPE_CHECKING:
@@ -45,29 +50,32 @@ INNER = "#"
 MANY = 1000
 """Names in one edge at most, so that a long list is thought over in slices."""
 
-_LEAVES = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType)
+STEP = 5000
+"""Objects that one step of a report looks at: 10 to 30 ms."""
+
+PRICE = 10
+"""What an export costs, or a row, in objects looked at."""
+
+GROUP = 1000
+"""Objects looked at together."""
+
+_LEAVES = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType, Entry)
 
 _Node = int | str
 """A Python object, by its id, or what has a name, by that: an off-heap object by that of the whole, not of a facet."""
 
 
-def report_edges(vat: Liveslots) -> Edges:
-    """Every reference the kernel knows, by what reaches it without passing another export.
+def report_edges(vat: Liveslots) -> Generator[Edges, None, Edges]:
+    """Every reference the kernel knows, by what reaches it without passing another export; some at a time.
 
-    One step, as Python's collector is: 2 us for each object on this vat's heap, 10 to 25 for each export.
+    Between two steps the vat must not run: whoever delivers anything else to it begins a new report.
     Off-heap objects that nothing reaches are noted in `vat.slots.lost`, for reaping to delete.
     """
     vat.collect()
     graph = _Graph(vat)
-    graph.tell(ROOTS, graph.roots())
-    for vref in vat.slots.pinned:
-        graph.tell(vref, graph.beyond(vref))
-    for vref in vat.slots.reached_off_heap():
-        base = refs.base_of(vref)
-        graph.tell(vref, graph.beyond(base), *graph.known(base))
-    graph.tell_between()
-    vat.slots.lost.extend(graph.unreached())
-    return tuple(graph.edges)
+    for _ in graph.walk():
+        yield graph.take()
+    return graph.take()
 
 
 class _LeafTypes(dict[type, bool]):
@@ -79,97 +87,160 @@ class _LeafTypes(dict[type, bool]):
 
 
 class _Graph:
-    """Python's objects and rows, and what leads from one to another."""
+    """Python's objects and rows, and what leads from one to another.
+
+    Its methods that look at many of them are iterators, each step of which is a short one.
+    """
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
         self._is_leaf = _LeafTypes()
-        self._objects: dict[int, Any] = {}
-        self._in_rows: dict[str, frozenset[str]] = {}
+        self._objects: dict[int, Any] = {}  # kept alive by this, so that no id is used twice
+        self._inside: Counter[int] = Counter()
+        self._roots: dict[_Node, None] = {}
         self._seen: set[str] = set()
-        self._off_heap: set[str] = set()
+        self._off_heap: dict[str, None] = {}
         self._between: dict[_Node, str] = {}
         self._untold: list[_Node] = []
-        self.edges: list[tuple[str, tuple[str, ...]]] = []
-        self._inside = self._explore()  # whose own variables are gone when references are counted
-        self._rooted = self._held_outside()
+        self._edges: list[tuple[str, tuple[str, ...]]] = []
+        self._effort = 0
 
-    def _explore(self) -> Counter[int]:
+    def take(self) -> Edges:
+        """What was found since the last time."""
+        edges, self._edges = self._edges, []
+        return tuple(edges)
+
+    def walk(self) -> Iterator[None]:
+        """Look at everything."""
+        yield from self._explore()  # whose own variables are gone when references are counted
+        yield from self._find_held_outside()
+        yield from self._find_named_roots()
+        yield from self._tell(ROOTS, iter(self._roots))
+        for vref in list(self._vat.slots.pinned):
+            yield from self._tell(vref, self._beyond(vref))
+        for vref in self._vat.slots.reached_off_heap():
+            base = refs.base_of(vref)
+            yield from self._tell(vref, self._beyond(base), *self._known(base))
+        while self._untold:
+            node = self._untold.pop()
+            beyond = self._children(node) if isinstance(node, int) else self._beyond(node)
+            yield from self._tell(self._between[node], beyond)
+        yield from self._find_lost()
+
+    def _is_enough(self, effort: int) -> bool:
+        """Whether, with this much more, a step is over."""
+        self._effort += effort
+        is_enough = self._effort >= STEP
+        if is_enough:
+            self._effort = 0
+        return is_enough
+
+    def _explore(self) -> Iterator[None]:
         """Find the closure of what is pinned and held; how many references to each object come from within.
 
-        All of a vat's heap may be in it, so each of these lines does its work in C for a whole generation.
+        All of a vat's heap may be in it, so each of these lines does its work in C for a whole group.
         """
-        inside: Counter[int] = Counter()
-        found = [*self._vat.slots.pinned.values(), *self._vat.rows.held()]
-        while found:
-            inside.update(map(id, found))  # a pin or hold is a reference like any other
-            new = dict(zip(map(id, found), found, strict=True))
-            for key in new.keys() & self._objects.keys():
-                del new[key]
-            self._objects.update(new)
-            found = self._referents(new.values())
-        return inside
+        waiting = [[*self._vat.slots.pinned.values(), *self._vat.rows.held()]]
+        while waiting:
+            found = waiting.pop()
+            for first in range(0, len(found), GROUP):
+                group = self._relevant(found[first : first + GROUP])
+                self._inside.update(map(id, group))  # a pin or hold is a reference like any other
+                new = dict(zip(map(id, group), group, strict=True))
+                for key in new.keys() & self._objects.keys():
+                    del new[key]
+                self._objects.update(new)
+                if new:
+                    waiting.append(gc.get_referents(*new.values()))
+                if self._is_enough(GROUP):
+                    yield
 
-    def _referents(self, things: Iterable[Any]) -> list[Any]:
+    def _relevant(self, things: Iterable[Any]) -> list[Any]:
         is_leaf, vat = self._is_leaf, self._vat
-        return [thing for thing in gc.get_referents(*things) if not is_leaf[type(thing)] and thing is not vat]
+        return [thing for thing in things if not is_leaf[type(thing)] and thing is not vat]
 
-    def _held_outside(self) -> set[int]:
-        """Objects that have more references than come from within, and from the table of them here."""
+    def _find_held_outside(self) -> Iterator[None]:
+        """Find the objects that have more references than come from within, and from the table of them here."""
         probe = object()
-        self._objects[id(probe)] = probe
-        counts = list(map(sys.getrefcount, self._objects.values()))
-        del self._objects[id(probe)]
-        ours = counts.pop() - 1  # which is the variable's
-        inside = self._inside
-        return {key for key, count in zip(self._objects, counts, strict=True) if count - ours > inside[key]}
+        ours = next(map(sys.getrefcount, {0: probe}.values())) - 1  # which is the variable's
+        objects, inside = iter(self._objects.values()), self._inside
+        keys = list(self._objects)
+        for first in range(0, len(keys), GROUP):
+            group = keys[first : first + GROUP]
+            counts = list(map(sys.getrefcount, islice(objects, GROUP)))
+            self._roots.update(
+                (key, None) for key, count in zip(group, counts, strict=True) if count - ours > inside[key]
+            )
+            if self._is_enough(GROUP):
+                yield
 
-    def _children(self, key: int) -> list[_Node]:
-        found = self._referents((self._objects[key],))
-        keys = [*map(id, found)]
-        self._objects.update(zip(keys, found, strict=True))  # a finaliser, or Python itself, may have made some since
-        return cast("list[_Node]", keys)
-
-    # Where paths begin
-
-    def roots(self) -> list[_Node]:
-        """What is held by anything but pins, holds and rows."""
-        roots: list[_Node] = [*self._rooted, self._vat.baggage_vref]
-        roots += map(refs.base_of, self._vat.rows.names_in_watches())
+    def _find_named_roots(self) -> Iterator[None]:
+        """Find what has a name and is held by anything but pins, holds and rows."""
+        self._roots[self._vat.baggage_vref] = None
+        self._roots.update(dict.fromkeys(map(refs.base_of, self._vat.rows.names_in_watches())))
         for vref, alive in self._vat.slots.alive():
-            if id(alive) not in self._objects:
-                roots.append(refs.base_of(vref))
             if refs.is_off_heap(vref):
-                self._off_heap.add(refs.base_of(vref))
-        return roots
+                self._off_heap[refs.base_of(vref)] = None
+            if id(alive) not in self._objects:
+                self._roots[refs.base_of(vref)] = None
+            if self._is_enough(1):
+                yield
 
-    # Where they go
+    # Where paths go
 
-    def tell(self, source: str, start: Iterable[_Node], *also: str) -> None:
+    def _children(self, key: int) -> Iterator[int]:
+        return self._enter_all(gc.get_referents(self._objects[key]))
+
+    def _enter_all(self, things: Sequence[Any]) -> Iterator[int]:
+        for first in range(0, len(things), GROUP):
+            yield from self._enter(things[first : first + GROUP])
+
+    def _enter(self, things: Iterable[Any]) -> list[int]:
+        """The ids of these objects, some of which a finaliser or Python itself may have made since."""
+        found = self._relevant(things)
+        keys = [*map(id, found)]
+        self._objects.update(zip(keys, found, strict=True))
+        return keys
+
+    def _tell(self, source: str, start: Iterator[_Node], *also: str) -> Iterator[None]:
         """Edges from `source` to the ends of all paths from `start`, and to these names."""
         ends = dict.fromkeys(also)
-        waiting = list(start)
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, int):
-                thing = self._objects[node]
-                if type(thing) is Presence and thing._ocap_vat is self._vat:
-                    ends[thing._ocap_vref] = None  # as below, but there are many
-                    continue
-                name = self._name(thing)
-                if name is None and self._inside[node] == 1 and node not in self._rooted:
-                    waiting += self._children(node)  # no other path leads through here
-                    continue
-                node = node if name is None else name
-            ends.update(dict.fromkeys(self._ends_at(node)))
+        later = [start]
+        while later:
+            nodes = list(islice(later[-1], GROUP))
+            if len(nodes) < GROUP:
+                later.pop()
+            while nodes:
+                node = nodes.pop()
+                name: _Node | None = node
+                if self._is_enough(1):
+                    yield
+                if isinstance(node, int):
+                    thing = self._objects[node]
+                    if type(thing) is Presence and thing._ocap_vat is self._vat:
+                        ends[thing._ocap_vref] = None  # as below, but there are many
+                        continue
+                    name = self._name(thing)
+                    if name is None and self._inside[node] == 1 and node not in self._roots:
+                        # No other path leads through here.
+                        children = gc.get_referents(thing)
+                        if len(children) < GROUP:
+                            nodes += self._enter(children)
+                        else:
+                            later.append(self._enter_all(children))
+                        continue
+                ends.update(dict.fromkeys(self._ends_at(node if name is None else name)))
         names = tuple(ends)
         for first in range(0, len(names) or 1, MANY):
-            self.edges.append((source, names[first : first + MANY]))
+            self._edges.append((source, names[first : first + MANY]))
+        if self._is_enough(PRICE):
+            yield
 
     def _ends_at(self, node: _Node) -> Iterable[str]:
+        self._effort += PRICE
         if isinstance(node, str):
             self._seen.add(node)
-            known = self.known(node)
+            known = self._known(node)
             if known:
                 return known
         if node not in self._between:
@@ -177,18 +248,12 @@ class _Graph:
             self._untold.append(node)
         return (self._between[node],)
 
-    def tell_between(self) -> None:
-        """Edges from what the kernel does not know and several paths go through."""
-        while self._untold:
-            node = self._untold.pop()
-            self.tell(self._between[node], self._children(node) if isinstance(node, int) else self.beyond(node))
-
     def _name(self, thing: Any) -> str | None:
         if not issubclass(type(thing), Remotable | OffHeap) or getattr(thing, "_ocap_vat", None) is not self._vat:
             return None
         return None if thing._ocap_vref is None else refs.base_of(thing._ocap_vref)
 
-    def known(self, name: str) -> list[str]:
+    def _known(self, name: str) -> list[str]:
         """The names by which the kernel can reach an object: of a kit, those of some facets."""
         if not refs.is_vat_allocated(name):
             return [name]
@@ -196,16 +261,16 @@ class _Graph:
             return [name] if name in self._vat.slots.pinned else []
         return self._vat.slots.reached_names_of(name)
 
-    def beyond(self, name: str) -> list[_Node]:
+    def _beyond(self, name: str) -> Iterator[_Node]:
         """One step from an object of this vat."""
         if refs.is_off_heap(name):
-            if name not in self._in_rows:
-                self._in_rows[name] = self._names_in_rows(name)
-            return [refs.base_of(vref) for vref in self._in_rows[name]]
+            yield from map(refs.base_of, self._names_in_rows(name))
+            return
         key = id(self._vat.slots.find(name))
-        return self._children(key) if key in self._objects else []  # what is not in the closure is a root
+        if key in self._objects:  # what is not in the closure is a root
+            yield from self._children(key)
 
-    def _names_in_rows(self, name: str) -> frozenset[str]:
+    def _names_in_rows(self, name: str) -> Iterable[str]:
         kind, number = refs.durable_parts(name)
         if kind in STORE_KINDS:
             return names_in_store(self._vat, number, self._vat.store.virtual if refs.is_virtual(name) else b"")
@@ -213,7 +278,11 @@ class _Graph:
 
     # Where none leads
 
-    def unreached(self) -> list[str]:
-        """The off-heap objects that rows or the objects here refer to, and no path led to."""
-        self._off_heap.update(self._vat.rows.referenced_off_heap())
-        return sorted(self._off_heap - self._seen, key=vref_order)
+    def _find_lost(self) -> Iterator[None]:
+        """Note the off-heap objects that rows or the objects here refer to, and no path led to."""
+        for name in chain(self._off_heap, self._vat.rows.referenced_off_heap()):
+            if name not in self._seen:
+                self._seen.add(name)
+                self._vat.slots.lost.append(name)
+            if self._is_enough(PRICE):
+                yield

@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from contextvars import Context
 from itertools import count
@@ -119,6 +119,7 @@ class Liveslots:
         self.is_loaded = False
         self.is_reaping = False
         self._unfinished = False
+        self._report: Generator[Edges, None, Edges] | None = None
         self._edges: Edges = ()
         self._imported: list[str] = []  # promises first seen in this delivery, to subscribe to
 
@@ -139,6 +140,8 @@ class Liveslots:
     def _deliver(self, delivery: Delivery) -> Outcome:
         if self.turns.fault is not None:
             return Outcome(fault=self.turns.fault)
+        if self._report is not None and type(delivery) is not ReportEdges:
+            self._report = None  # of a heap that is changed now
         self.turns.start_crank()
         outer, running.vat = running.vat, self
         try:
@@ -250,10 +253,19 @@ class Liveslots:
                     self.weak.retire(vref)
                     self.weak.forget(vref)
             case ReportEdges():
-                self._edges = report_edges(self)
+                self._tell_edges()
             case BringOutYourDead():
                 self.slots.suspect(delivery.vrefs)
                 self.is_reaping = self._unfinished = reap(self)
+
+    def _tell_edges(self) -> None:
+        if self._report is None:
+            self._report = report_edges(self)
+        try:
+            self._edges = next(self._report)
+            self._unfinished = True
+        except StopIteration as end:
+            self._edges, self._report = end.value, None
 
     # Start
 

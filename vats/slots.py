@@ -291,15 +291,13 @@ class Slots:
             if found is not None:
                 yield vref, found
 
-    def reached_off_heap(self) -> list[str]:
+    def reached_off_heap(self) -> Iterator[str]:
         """The off-heap objects and facets that the kernel reaches."""
         store = self._vat.store
-        return [
-            key[len(prefix) :].decode()
-            for prefix in (b"x", store.virtual + b"x")
-            for key, status in store.scan(prefix)
-            if status == _REACHABLE
-        ]
+        for prefix in (b"x", store.virtual + b"x"):
+            for key, status in store.scan(prefix):
+                if status == _REACHABLE:
+                    yield key[len(prefix) :].decode()
 
     def suspect(self, vrefs: Iterable[str]) -> None:
         """What an earlier incarnation may have held on its heap."""

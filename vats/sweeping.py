@@ -94,15 +94,14 @@ def _cease(vat: Liveslots, own: bytes, place: int, key: bytes) -> None:
         vat.weak.note(name, place, own, is_there=False)
 
 
-def names_in_store(vat: Liveslots, vref_number: int, own: bytes) -> frozenset[str]:
+def names_in_store(vat: Liveslots, vref_number: int, own: bytes) -> Iterator[str]:
     """The references that a store keeps: those in the keys and values of a map or set, the values of a weak map."""
     moved = vat.store.get(own + b"g%d" % vref_number)
     number = vref_number if moved is None else int(moved)
-    names: set[str] = set()
     strong = prefix_of(own, b"m", number)
     for key, row in vat.store.scan(strong):
+        names: set[str] = set()
         decode_key(key[len(strong) :], names.add)
-        names |= names_in(row)
+        yield from names | names_in(row)
     for _, row in vat.store.scan(prefix_of(own, b"q", number)):
-        names |= names_in(row)
-    return frozenset(names)
+        yield from names_in(row)

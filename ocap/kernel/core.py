@@ -185,9 +185,10 @@ class Core:
         if keeper.row.faults and isinstance(crank.delivery, deliveries.BringOutYourDead):
             self.lifecycle.set_vat(keeper.row, "faults", 0)  # so many deliveries went well since
         if isinstance(crank.delivery, deliveries.ReportEdges):
-            self.cycles.report(keeper, outcome.edges)
-        if outcome.unfinished:
+            self.cycles.report(crank.vat, outcome.edges, is_whole=not outcome.unfinished)
+        elif outcome.unfinished:
             self.collector.schedule_reap(crank.vat)
+        if outcome.unfinished:
             self.collector.has_more = True
         if isinstance(crank.item, CreateVat | UpgradeVat | PingVat):
             self._accomplish(crank.item, keeper.row)
@@ -214,7 +215,8 @@ class Core:
         return Crank(self.state.crank, self.state.cause)
 
     def _gc_crank(self) -> Crank | None:
-        work = self.collector.next_work(self.running, self.lifecycle.keeper)
+        first = self.collector if self.cycles.reporting is None else self.cycles  # what is for who reports waits
+        work = first.next_work(self.running, self.lifecycle.keeper)
         while work is None and (asleep := self.collector.asleep(self.running)) is not None:
             row = self.state.vats.get(asleep)
             if row is not None and row.state == "live":
@@ -283,7 +285,7 @@ class Core:
 
     # ---- one kind of item each ------------------------------------------------------------------
 
-    def _send_crank(self, item: Send) -> Crank:
+    def _send_crank(self, item: Send) -> Crank | None:
         """Route a message, now that it is its turn: where it goes may have changed since it was sent."""
         target: str = item.target
         if is_promise_kref(target):
@@ -316,6 +318,8 @@ class Core:
             return self._park(item, vat.id)
         if vat.id not in self.running:
             return self._restart_crank(vat, item.cause)
+        if vat.id == self.cycles.reporting:
+            return None
         self._cranks.begin(item.cause)
         self.state.queue.pop()
         kernel_side = deliveries.Message(target, item.method, item.args, item.result)
@@ -323,7 +327,7 @@ class Core:
         self.counts.release_item(item)
         return self._deliver(vat.id, kernel_side, delivery, item)
 
-    def _notify_crank(self, item: Notify) -> Crank:
+    def _notify_crank(self, item: Notify) -> Crank | None:
         row = self.state.vats.get(item.vat)
         if row is not None and row.state == "live" and row.id not in self.running:
             if not row.ended:
@@ -332,6 +336,8 @@ class Core:
                 return self._over()
             if self.state.clist(row.id).by_kref(item.promise) is not None:
                 return self._restart_crank(row, item.cause)  # to be told what it kept a name for
+        if item.vat == self.cycles.reporting:
+            return None
         self._cranks.begin(item.cause)
         if row is not None and row.state == "suspended":
             self.state.queue.park(row.id)

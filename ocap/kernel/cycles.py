@@ -11,6 +11,7 @@ Invariants:
 1. Cranks go on between the reports, and while they are thought over in slices. Every name that
    crosses the wall meanwhile counts as reached (`State.crossed`): an object that could still come to
    life has to be named to do so. What nothing reaches when that is over, nothing will.
+   A vat tells its report in parts; what is for that vat waits until it is whole.
 2. What cannot be asked (a vat without a worker, one that faulted) holds all it imports.
 3. A vat forgets an export in the same crank in which the kernel takes it away.
 """
@@ -18,7 +19,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from ocap.kernel.state import State
 from ocap.kernel.vat import VatKeeper
@@ -28,8 +29,8 @@ from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
 BATCH = 100
 """Exports taken away in one crank."""
 
-SLICE = 2000
-"""Names looked at in one crank: some milliseconds."""
+SLICE = 500
+"""Names looked at in one crank: 10 to 20 ms."""
 
 ROOTS, INNER = "", "#"
 """In a report: what holds without being held, and how names begin that mean something in that report only."""
@@ -45,10 +46,13 @@ class CycleSearch:
     def __init__(self, state: State) -> None:
         self._state = state
         self._to_ask: dict[str, None] = {}
-        self._reports: dict[str, Edges] = {}
+        self._parts: list[Edges] = []
+        self._reports: dict[str, list[Edges]] = {}
         self._judgement: Iterator[None] | None = None
         self._garbage: dict[str, dict[str, None]] = {}
         self._has_taken = False
+        self.reporting: VatId | None = None
+        """Who is in the middle of its report, and must not run meanwhile."""
         self.to_reap: list[str] = []
         """Vats that should bring out their dead once all garbage is taken away: they may have found rings of their own."""
 
@@ -66,7 +70,7 @@ class CycleSearch:
 
     def think(self, keeper: Keepers) -> bool:
         """Think some of what was reported over, in a crank of the kernel's own; whether there was any need to."""
-        if not self.is_under_way or self._to_ask:
+        if not self.is_under_way or self._to_ask or self.reporting is not None:
             return False
         if self._reports:
             reports, self._reports = self._reports, {}
@@ -84,32 +88,40 @@ class CycleSearch:
         """Whom to ask, or what to take from whom; None while there is something to think over, or when all is done."""
         if not self.is_under_way:
             return None
-        while self._to_ask:
-            vat = next(iter(self._to_ask))
+        vat, self.reporting = self.reporting, None
+        while vat is None or vat not in running:
+            self._parts = []  # a report that its vat did not end says nothing
+            if not self._to_ask:
+                break
+            vat = VatId(next(iter(self._to_ask)))
             del self._to_ask[vat]
-            if vat in running:
-                return VatId(vat), deliveries.ReportEdges(), deliveries.ReportEdges()
+        else:
+            return vat, deliveries.ReportEdges(), deliveries.ReportEdges()
         if self._reports or self._judgement is not None:
             return None
         while self._garbage:
-            vat = next(iter(self._garbage))
-            taken = self._take(keeper(vat)) if vat in running else []
+            owner = VatId(next(iter(self._garbage)))
+            taken = self._take(keeper(owner)) if owner in running else []
             if taken:
                 self._has_taken = True
                 krefs, vrefs = zip(*taken, strict=True)
-                return VatId(vat), deliveries.RetireExports(krefs), deliveries.RetireExports(vrefs)
-            del self._garbage[vat]
+                return owner, deliveries.RetireExports(krefs), deliveries.RetireExports(vrefs)
+            del self._garbage[owner]
         self._state.crossed = None
         if self._has_taken:  # what the kernel reached no longer may be part of a ring within one vat
             self.start(running)
             return self.next_work(running, keeper)
         return None
 
-    def report(self, keeper: VatKeeper, edges: Edges) -> None:
-        """What a vat answered, in its own names."""
-        self._reports[keeper.row.id] = edges
+    def report(self, vat: VatId, edges: Edges, *, is_whole: bool) -> None:
+        """What a vat answered, in its own names: some of it, or the last part."""
+        self._parts.append(edges)
+        if is_whole:
+            self._reports[vat] = self._parts
+        else:
+            self.reporting = vat
 
-    def _judge(self, reports: dict[str, Edges], keeper: Keepers) -> Iterator[None]:
+    def _judge(self, reports: dict[str, list[Edges]], keeper: Keepers) -> Iterator[None]:
         """Find what no root leads to. The store is up to date each time this goes on."""
         state, backend = self._state, self._state.backend
         assert state.crossed is not None
@@ -119,7 +131,7 @@ class CycleSearch:
         exports: dict[str, dict[str, None]] = {}
         for vat, reported in reports.items():
             exports[vat] = {}
-            for source, targets in reported:
+            for source, targets in chain.from_iterable(reported):
                 name = source and _known(keeper(vat), source)
                 if name is None:
                     continue
@@ -157,9 +169,13 @@ class CycleSearch:
                     yield
             waiting += state.crossed - reached
         for vat, krefs_of in exports.items():
-            lost = [kref for kref in krefs_of if kref not in reached]
-            if lost:
-                self._garbage[vat] = dict.fromkeys(sorted(lost, key=sort_key))
+            lost = self._garbage[vat] = {}
+            for kref in krefs_of:
+                if kref not in reached:
+                    lost[kref] = None
+                steps += 1
+                if steps % SLICE == 0:
+                    yield
         self.to_reap = list(reports)
 
     def _take(self, keeper: VatKeeper) -> list[tuple[str, str]]:

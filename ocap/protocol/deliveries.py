@@ -85,7 +85,11 @@ class BringOutYourDead:
 
 @frozen
 class ReportEdges:
-    """Say which references lead to which, so that cycles across vats can be found. Runs no user code."""
+    """Say which references lead to which, so that cycles across vats can be found. Runs no user code.
+
+    A vat may tell its report in parts, and is asked until it is whole. A delivery between two of them ends
+    the report, as the heap is another then: the next part is the first of a new one.
+    """
 
 
 @frozen

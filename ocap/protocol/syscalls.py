@@ -124,7 +124,8 @@ class Outcome:
         fault: why the crank must leave no trace; None when all is well.
         complaints: (error id, traceback text) of what behaviours raised, for the log only.
         log: lines the vat wrote to its log.
-        unfinished: after bringOutYourDead, whether there is more to bring out.
+        unfinished: after bringOutYourDead, whether there is more to bring out; after reportEdges, whether this
+            is not the last part of the report.
         edges: after reportEdges, from each export ("" for what holds without being held) to what it reaches;
             "#1" and so on are what is between, in this report only.
     """

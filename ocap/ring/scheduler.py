@@ -35,8 +35,9 @@ GROUP_SECONDS = 0.020
 OWN_WORK, COMMIT, COLLECT = "work of its own", "a commit", "Python's collector"
 """What the kernel does when it runs no vat."""
 
-BREATHE = 32
-"""Cranks without a vat, after which other tasks are let in."""
+BREATHE_CRANKS = 32
+BREATHE_SECONDS = 0.005
+"""Cranks without a vat, and time that they took, after which other tasks are let in."""
 
 
 class Scheduler:
@@ -97,6 +98,7 @@ class Scheduler:
     @trio.lowlevel.enable_ki_protection  # Ctrl-C is for the host program, between cranks
     async def run(self, workers: Workers) -> None:
         core = self._core
+        breathed = 0.0
         self._heap.work()
         try:
             while not self._stopping:
@@ -121,7 +123,8 @@ class Scheduler:
                     if core.panic is not None:
                         self._commit()
                         raise CriticalVatError(core.panic)
-                elif self.cranks % BREATHE == 0:
+                elif self.cranks % BREATHE_CRANKS == 0 or began >= breathed + BREATHE_SECONDS:
+                    breathed = began
                     await trio.lowlevel.checkpoint()
                 self._count(crank, began)
             self._take_input()

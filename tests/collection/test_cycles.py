@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from ocap.protocol.deliveries import ReportEdges
+from ocap.protocol.deliveries import Ping, ReportEdges
 from ocap.protocol.errors import ObjectGoneError
 from ocap.protocol.refs import ROOT
+from ocap.protocol.syscalls import Outcome
 from tests.collection.live import Live
+from tests.effort import steps_of
 from vats import Baggage, DurableExo, E, Exo, edges, make_promise_kit
 from vats.edges import MANY
 
@@ -233,13 +235,25 @@ def test_a_reference_to_what_was_taken_away_says_so(live: Live) -> None:
         live.ask_kref(kref, "hops", 1)
 
 
+def report_of(live: Live, name: str) -> list[tuple[str, tuple[str, ...]]]:
+    """All parts of a vat's report."""
+    vat = live.vats[live.id_of(name)]
+    found: list[tuple[str, tuple[str, ...]]] = []
+    is_unfinished = True
+    while is_unfinished:
+        outcome = vat.deliver(ReportEdges())
+        found += outcome.edges
+        is_unfinished = outcome.unfinished
+    return found
+
+
 @pytest.mark.parametrize("count", [10, 1000])
 def test_what_many_share_is_told_once(live: Live, count: int) -> None:
     """A report is as long as the heap is large: paths to all entries lead from each of them."""
     live.ask("a", "enter", "b", count)
     live.let_go()
     live.run()
-    report = live.vats[live.id_of("b")].deliver(ReportEdges()).edges
+    report = report_of(live, "b")
     told = [name for _, names in report for name in names]
     assert count < len(told) < 3 * count + 10
     live.ask("a", "let_go")
@@ -254,13 +268,73 @@ def test_what_many_share_is_told_once(live: Live, count: int) -> None:
 
 def test_a_long_list_is_told_in_parts(live: Live) -> None:
     live.ask("a", "enter", "b", 2 * MANY + 1)
-    report = live.vats[live.id_of("a")].deliver(ReportEdges()).edges
+    report = report_of(live, "a")
     parts = [len(names) for source, names in report if source == ROOT]
     assert parts == [MANY, MANY, max(parts[2:])]
     live.ask("a", "let_go")
     live.ask("b", "forget")
     live.collect(cycles=True)
     assert live.objects() == 0
+
+
+def test_a_vat_tells_its_report_in_parts_and_runs_nothing_between_them(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages for others go meanwhile; what is for the vat itself waits, but for no longer than the report takes."""
+    live.ask("a", "enter", "b", 500)
+    monkeypatch.setattr(edges, "STEP", 50)
+    monkeypatch.setattr(edges, "GROUP", 10)
+    reporter = live.id_of("a")
+    seen: list[tuple[str, str]] = []
+    live.core.cycles.start(live.core.running)
+    while (crank := live.core.next_crank()) is not None:
+        if crank.vat is None:
+            continue
+        assert crank.delivery is not None
+        outcome = live.vats[crank.vat].deliver(crank.delivery)
+        live.core.finish(crank, outcome)
+        seen.append((crank.vat, type(crank.delivery).__name__))
+        if (crank.vat, outcome.unfinished) == (reporter, True) and seen.count(seen[-1]) == 3:
+            for name in "cab":
+                live.ask_in_vain(name, "let_go", cranks=0)
+    last = max(index for index, it in enumerate(seen) if it == (reporter, "ReportEdges"))
+    assert seen.count((reporter, "ReportEdges")) > 10
+    assert last > seen.index((live.id_of("c"), "Message")), "it went between two parts"
+    assert last < seen.index((reporter, "Message")) < seen.index((live.id_of("b"), "Message")), "in the queue's order"
+
+
+def test_a_delivery_between_two_parts_begins_a_new_report(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel makes none; what was told of a heap that is another now would be half a truth."""
+    live.ask("a", "enter", "b", 100)
+    whole = report_of(live, "a")
+    monkeypatch.setattr(edges, "STEP", 50)
+    monkeypatch.setattr(edges, "GROUP", 10)
+    vat = live.vats[live.id_of("a")]
+    assert all(vat.deliver(ReportEdges()).unfinished for _ in range(3))
+    vat.deliver(Ping())
+    assert {name for _, names in report_of(live, "a") for name in names} == {
+        name for _, names in whole for name in names
+    }
+
+
+@pytest.mark.parametrize("count", [1000, 10_000])
+def test_no_step_of_a_report_is_long(live: Live, count: int) -> None:
+    """However many objects a heap has, in one list or in as many exports."""
+    live.ask("a", "enter", "b", count)
+    vat = live.vats[live.id_of("b")]
+    longest = 0
+
+    def deliver() -> Outcome:
+        nonlocal longest
+        outcomes: list[Outcome] = []
+        longest = max(longest, steps_of(lambda: outcomes.append(vat.deliver(ReportEdges()))))
+        return outcomes[0]
+
+    while deliver().unfinished:
+        pass
+    assert longest < 100 * edges.STEP
+    live.ask("a", "let_go")
+    live.ask("b", "forget")
 
 
 class Box:
@@ -273,7 +347,7 @@ def test_objects_that_python_makes_during_a_report_are_no_fault(live: Live, monk
     live.ask("a", "ring", ["b"], True)
     root = next(it for vref, it in live.vats[live.id_of("a")].slots.alive() if vref == ROOT)
     box = root.box = Box(root.links.pop())
-    roots = edges._Graph.roots
+    roots = edges._Graph._find_named_roots
 
     def roots_and_more(graph: edges._Graph) -> Any:
         assert len(gc.get_referents(box)) == 2, "the class and the content"
@@ -281,7 +355,7 @@ def test_objects_that_python_makes_during_a_report_are_no_fault(live: Live, monk
         assert any(it is box.__dict__ for it in gc.get_referents(box))
         return roots(graph)
 
-    monkeypatch.setattr(edges._Graph, "roots", roots_and_more)
+    monkeypatch.setattr(edges._Graph, "_find_named_roots", roots_and_more)
     before = live.objects()
     live.collect(cycles=True)
     assert before == live.objects()

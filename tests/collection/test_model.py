@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from tests.collection.live import Live
-from vats import Baggage, DurableExo, E, Exo, VirtualExo, WeakSetStore, make_promise_kit
+from vats import Baggage, DurableExo, E, Exo, VirtualExo, WeakSetStore, edges, make_promise_kit
 from vats import field as stored_field
 
 NAMES = "abc"
@@ -595,9 +595,12 @@ class Model(RuleBasedStateMachine):
 
     # ---- what must hold -------------------------------------------------------------------------
 
-    @rule(cycles=st.booleans())
-    def reap(self, cycles: bool) -> None:
-        self.check(cycles=cycles)
+    @rule(cycles=st.booleans(), step=st.sampled_from([1, edges.STEP]))
+    def reap(self, cycles: bool, step: int) -> None:
+        """Vats tell at once what leads to what, or little in each crank."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(edges, "STEP", step)
+            self.check(cycles=cycles)
 
     def starts(self) -> Iterator[Holder]:
         for vat in self.vats.values():

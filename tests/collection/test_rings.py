@@ -21,6 +21,7 @@ from vats import (
     VirtualExo,
     WeakMapStore,
     WeakSetStore,
+    edges,
     facet,
     make_promise_kit,
 )
@@ -329,8 +330,12 @@ def build(_powers: Any, _parameters: Any, baggage: Baggage) -> Root:
     return Root(baggage)
 
 
-@pytest.fixture
-def live() -> Iterator[Live]:
+@pytest.fixture(params=["whole", "in parts"])
+def live(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
+    """Vats that tell at once what leads to what, or one step in each crank."""
+    if request.param == "in parts":
+        monkeypatch.setattr(edges, "STEP", 1)
+        monkeypatch.setattr(edges, "GROUP", 1)
     world = Live(dict.fromkeys(NAMES, build))
     yield world
     world.close()

@@ -126,6 +126,65 @@ def test_two_vats_may_use_the_same_names_for_what_is_theirs(world: World) -> Non
     assert search(world) == [("a", ("o+5",)), ("b", ("o+5",))]
 
 
+def in_parts(edges: Edges) -> Callable[[Any], Any]:
+    """A vat that reports one edge at a time, again and again."""
+    parts: list[tuple[str, tuple[str, ...]]] = []
+
+    def script(delivery: Any) -> Any:
+        if not isinstance(delivery, deliveries.ReportEdges):
+            return []
+        parts[:] = parts or edges.items()
+        return Outcome(edges=(parts.pop(0),), unfinished=bool(parts))
+
+    return script
+
+
+def test_a_report_told_in_parts_counts_when_it_is_whole(world: World) -> None:
+    edges = ring(world, "ab")
+    edges["a"] = {"o+0": (), "": edges["a"]["o+5"], "o+5": ()}
+    world.on("a", in_parts(edges["a"]))
+    assert search(world) == []
+    del edges["a"][""]
+    assert search(world) == [("a", ("o+5",)), ("b", ("o+5",))]
+
+
+def test_a_vat_that_faults_in_the_middle_of_its_report_holds_all_it_imports(world: World) -> None:
+    ring(world, "ab")
+    told = iter([Outcome(edges=(("", ()),), unfinished=True), Outcome(fault="no")])
+    world.on("b", lambda delivery: next(told) if isinstance(delivery, deliveries.ReportEdges) else [])
+    assert search(world) == []
+    assert next(told, None) is None
+
+
+def test_what_is_for_a_vat_waits_while_it_reports(world: World) -> None:
+    """And what is for others goes, as long as it is not behind that."""
+    edges = ring(world, "ab")
+    world.on("b", in_parts({"": (), "o+0": (), **edges["b"], "o+7": (), "o+8": ()}))
+    world.core.cycles.start(world.core.running)
+    while world.core.cycles.reporting is None:
+        world.step()
+    for name, method in [("a", "first"), ("b", "second"), ("c", "third")]:
+        world.host(send(world.host_ref(world.vats[name]), method))
+    seen = world.run()
+    went = [(name, type(delivery).__name__) for name, delivery in seen]
+    messages_went = [("b", "Message"), ("c", "Message")]
+    assert went[:8] == [("a", "Message"), *[("b", "ReportEdges")] * 4, ("c", "ReportEdges"), *messages_went]
+    assert [method for _, method in messages(seen)] == ["first", "second", "third"]
+
+
+def test_a_vat_whose_incarnation_ends_in_the_middle_of_its_report_holds_up_nobody(world: World) -> None:
+    ring(world, "ab")
+    world.on("b", lambda delivery: Outcome(unfinished=isinstance(delivery, deliveries.ReportEdges)))
+    world.core.cycles.start(world.core.running)
+    while world.core.cycles.reporting is None:
+        world.step()
+    world.core.between_cranks(lambda: world.core.end(world.vats["b"], "for the test"))
+    world.on("b", in_parts({"": ()}))
+    world.host(send(world.host_ref(world.vats["b"]), "wake"))
+    assert ("b", "wake") in messages(world.run())
+    assert not world.core.cycles.is_under_way
+
+
 def test_what_an_export_leads_to_may_be_told_in_parts(world: World) -> None:
     edges = ring(world, "ab")
     others = [world.introduce("c", f"o+{number}", "a") for number in range(6, 9)]
