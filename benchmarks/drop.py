@@ -5,8 +5,8 @@ calling both vats until all are collected, which nobody asks for. Three sorts: o
 durable ones, and durable ones that a weak store knows. Given for each phase are the longest crank, by
 the clock and by the processor's time (which other programs do not lengthen), the longest run of
 Python's collector within a crank and outside, the longest commit, and how long the host waited for an
-answer. The baseline is the same calls before there is anything to collect, and what as
-many plain objects cost that came by message too: the difference is what references cost.
+answer. The baseline is the same calls before there is anything to collect, and what it takes to let go of
+as many plain objects that came by message in turn with the references: the difference is what these cost.
 """
 
 from __future__ import annotations
@@ -140,20 +140,17 @@ async def drop(count: int, sort: str, path: Path, tell: Callable[[Phase], None] 
             cluster = await kernel.launch_subcluster(config)
             root, roots = cluster.root, list(cluster.result.values())
             before = kernel.census()["objects"]
-            begin("gather plain objects")
-            for _ in range(0, count // MANY, 10):
-                await E(root).gather_plain(10)
-            begin("let go of plain objects")
-            await E(root).let_go()
             phase = begin("baseline: calls")
             for _ in range(BASELINE):
                 await call(phase)
-            begin("gather references")
+            begin("gather both")
             for _ in range(0, count // MANY, 10):
                 await E(root).gather(10, is_durable, is_recognised)
             await kernel.idle()
             if kernel.census()["objects"] < before + count:
                 raise RuntimeError("the references were not gathered")
+            begin("let go of plain objects")
+            await E(root).let_go_of_plain()
             begin("let go of references")
             await E(root).let_go()
             phase = begin("collection, and calls")

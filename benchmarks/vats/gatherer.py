@@ -36,6 +36,7 @@ class Gatherer(Exo):
 
     def __init__(self) -> None:
         self._held: list[Any] = []
+        self._plain: list[Plain] = []
         self._known: WeakSetStore[Any] = WeakSetStore(durable=True)
         self._peer: Any = None
 
@@ -47,10 +48,16 @@ class Gatherer(Exo):
         return [DurableItem(serial=n) if is_durable else Item() for n in range(start, start + MANY)]
 
     async def gather(self, batches: int, is_durable: bool, is_recognised: bool) -> int:
-        """`batches` times a thousand references; how many there are then."""
+        """`batches` times a thousand references, and as many plain objects; how many there are then of each.
+
+        Both come by message in turn, so that they lie about in memory in the same way: in a large heap what
+        it takes to let go of an object is mostly the way to it.
+        """
         for _ in range(batches):
             items = await E(self._peer).make(len(self._held), is_durable)
+            names = await E(self._peer).name(len(self._held))
             self._held += items
+            self._plain += map(Plain, names)
             if is_recognised:
                 for item in items:
                     self._known.add(item)
@@ -59,11 +66,8 @@ class Gatherer(Exo):
     async def name(self, start: int) -> list[str]:
         return [f"item {n}" for n in range(start, start + MANY)]
 
-    async def gather_plain(self, batches: int) -> int:
-        """As many plain objects, come by in the same way: they lie about in memory as references do."""
-        for _ in range(batches):
-            self._held += map(Plain, await E(self._peer).name(len(self._held)))
-        return len(self._held)
+    async def let_go_of_plain(self) -> None:
+        self._plain = []
 
     async def let_go(self) -> None:
         self._held = []
