@@ -8,37 +8,31 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import cache
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import trio
 
 from ocap.config import NO_SUBCLUSTERS, ClusterConfig, Described, check_tables, parse_toml, services_of
 from ocap.daemon.beside import Beside
+from ocap.daemon.naming import Names, NoSuchObjectError
 from ocap.daemon.protocol import VERSION, Encoded
 from ocap.daemon.tap import Tap
 from ocap.host.inventory import Launch, Subcluster, Vat
 from ocap.host.kernel import Kernel
-from ocap.host.refs import HostRef
 from ocap.legible import as_text, to_json
 from ocap.log.selection import Selection
 from ocap.protocol.errors import (
     ConfigError,
     DeadLetterNotFoundError,
     OcapError,
-    SubclusterNotFoundError,
-    VatNotFoundError,
 )
-from ocap.protocol.refs import VatId, is_promise_kref, is_well_formed_kref
+from ocap.protocol.refs import VatId, is_well_formed_kref
 from ocap.ring.tally import SECONDS
 from ocap.ring.watchdog import Tell
 from ocap.services.standard import WITH_OPTIONS
-
-HELD = 1_000
-"""References from answers that are kept for whoever got them over the socket; older ones are let go."""
 
 GATHER = 0.05
 """Seconds in which news for a follower is gathered: one line for many costs the kernel a tenth of many."""
@@ -54,19 +48,9 @@ LARGE = 8_192
 
 Json = Any
 
-T = TypeVar("T", Launch, Subcluster, Vat, Subcluster | Vat)
-
 
 class BadCommandError(OcapError, TypeError):
     """There is no such command, or it has no such argument. The asker's fault."""
-
-
-class NoSuchObjectError(OcapError, LookupError):
-    """There is no object of that kref, or it has gone. The asker's fault."""
-
-
-class AmbiguousNameError(OcapError, LookupError):
-    """Several have that name; use the id of one. The asker's fault."""
 
 
 class SendFailedError(OcapError, RuntimeError):
@@ -99,7 +83,7 @@ class Commands:
         self._beside = beside or Beside()
         self._stop = stop
         self._options = options or {}
-        self._held: OrderedDict[str, HostRef] = OrderedDict()
+        self._names = Names(kernel)
 
     @property
     def database(self) -> str:
@@ -200,7 +184,7 @@ class Commands:
 
     async def show(self, *, what: str) -> Json:
         """One subcluster or vat."""
-        match self._find(what):
+        match self._names.find(what):
             case Subcluster() as found:
                 vats = [_vat(vat) for vat in found.vats.values()]
                 details = {"config": to_json(found.config), "result": to_json(found.result), "root": found.root.kref}
@@ -223,13 +207,17 @@ class Commands:
         for config in configs.values():
             found = await self._kernel.launch_subcluster(config)
             launched.append(
-                {**_subcluster(found), "root": self._keep(found.root).kref, "result": self._answer(found.result)}
+                {
+                    **_subcluster(found),
+                    "root": self._names.keep(found.root).kref,
+                    "result": self._names.to_answer(found.result),
+                }
             )
         return launched
 
     async def update(self, *, subcluster: str, text: str, folder: str, dry: bool = False) -> Json:
         """Give a subcluster a new config, the only one that the TOML describes; or say what that would do."""
-        found = self._subcluster(subcluster)
+        found = self._names.subcluster(subcluster)
         configs = self._configs(self._described(text, folder), is_system=found.is_system)
         if list(configs) != [found.name]:
             kind = _kind(found.is_system)
@@ -249,21 +237,25 @@ class Commands:
 
     async def reload(self, *, subcluster: str) -> Json:
         """Launch a subcluster anew; the old one ends when the new one has answered."""
-        found = await self._kernel.reload_subcluster(self._subcluster(subcluster).id)
-        return {**_subcluster(found), "root": self._keep(found.root).kref, "result": self._answer(found.result)}
+        found = await self._kernel.reload_subcluster(self._names.subcluster(subcluster).id)
+        return {
+            **_subcluster(found),
+            "root": self._names.keep(found.root).kref,
+            "result": self._names.to_answer(found.result),
+        }
 
     def _new_configs(self, text: str, folder: str) -> dict[str, ClusterConfig]:
         described = self._described(text, folder)
         if not described.subclusters:
             raise ConfigError(*NO_SUBCLUSTERS)
         for name, config in self._configs(described, is_system=True).items():
-            found = [it.config for it in self._subclusters(name) if it.is_system]
+            found = [it.config for it in self._names.subclusters(name) if it.is_system]
             if not found:
                 raise ConfigError(f"system.{name}", f"is launched when the kernel starts: {_START_ANEW}")
             if config not in found:
                 raise ConfigError(f"system.{name}", "there is another system subcluster of this name; update it")
         for name in described.subclusters:
-            if self._subclusters(name):
+            if self._names.subclusters(name):
                 raise ConfigError(f"subclusters.{name}", "there is a subcluster of this name; update or reload it")
         return self._configs(described, is_system=False)
 
@@ -289,7 +281,7 @@ class Commands:
 
     async def restart(self, *, what: str) -> Json:
         """Have the next incarnation built when it is next needed; durable state stays."""
-        match self._find(what):
+        match self._names.find(what):
             case Subcluster(id=id_):
                 await self._kernel.restart_subcluster(id_)
             case Vat(id=id_):
@@ -298,7 +290,7 @@ class Commands:
 
     async def terminate(self, *, what: str, reason: str = "the operator terminated it") -> Json:
         """End it for good; a launch is given up."""
-        match self._launch(what) or self._find(what):
+        match self._names.launch(what) or self._names.find(what):
             case Subcluster(id=id_) | Launch(id=id_):
                 await self._kernel.terminate_subcluster(id_)
             case Vat(id=id_):
@@ -311,7 +303,7 @@ class Commands:
 
     def suspend_nowait(self, what: str) -> Json:
         """The same, of a kernel that is not entered."""
-        vats = self._vats(what)
+        vats = self._names.vats(what)
         for vat in vats:
             self._kernel.suspend_vat_nowait(vat.id)
         return {"vats": [_vat(self._kernel.get_vat(vat.id)) for vat in vats]}
@@ -325,21 +317,19 @@ class Commands:
         return await self._each(what, self._kernel.ping_vat)
 
     async def _each(self, what: str, act: Callable[[str], Awaitable[None]]) -> Json:
-        vats = self._vats(what)
+        vats = self._names.vats(what)
         for vat in vats:
             await act(vat.id)
         return {"vats": [_vat(self._kernel.get_vat(vat.id)) for vat in vats]}
 
-    def _vats(self, what: str) -> list[Vat]:
-        found = self._find(what)
-        return [found] if isinstance(found, Vat) else list(found.vats.values())
-
     async def upgrade(self, *, vat: str, source: str | None = None, parameters: dict[str, Any] | None = None) -> Json:
         """Replace a vat's code, its parameters, or both."""
-        found = self._vat(vat)
+        found = self._names.vat(vat)
         if parameters is None:
             return _vat(await self._kernel.upgrade_vat(found.id, source=source))
-        return _vat(await self._kernel.upgrade_vat(found.id, source=source, parameters=self._argument(parameters)))
+        return _vat(
+            await self._kernel.upgrade_vat(found.id, source=source, parameters=self._names.to_argument(parameters))
+        )
 
     # ---- objects --------------------------------------------------------------------------------
 
@@ -349,20 +339,20 @@ class Commands:
         An argument `{"@ref": "ko7"}` is a reference. References in the answer are shown as krefs, and kept for a
         while, so that they can be used.
         """
-        ref = self._object(target)
-        arguments = [self._argument(it) for it in args]
-        keywords = {str(name): self._argument(it) for name, it in (kwargs or {}).items()}
+        ref = self._names.object(target)
+        arguments = [self._names.to_argument(it) for it in args]
+        keywords = {str(name): self._names.to_argument(it) for name, it in (kwargs or {}).items()}
         # Not through E, where a name may be one of Python's own.
         promise = ref._eventual_send(method, tuple(arguments), keywords, wants_result=True)
         try:
             answer = await promise
         except Exception as error:
             raise SendFailedError(f"{type(error).__name__}: {error}") from None
-        return {"answer": self._answer(answer)}
+        return {"answer": self._names.to_answer(answer)}
 
     async def target(self, *, target: str) -> Json:
         """Who gets a message to an object: its kref, and the vat that has it; null for another's."""
-        ref = self._object(target)
+        ref = self._names.object(target)
         exporter = self._kernel.exporter(ref)
         return {"kref": ref.kref, "vat": None if exporter is None else _vat(exporter)}
 
@@ -370,7 +360,7 @@ class Commands:
         """Let no message to an object through any more. As that is for good, it has to be named exactly."""
         if not is_well_formed_kref(target):
             raise NoSuchObjectError(f"{target}: is no kref of an object, such as ko7")
-        ref = self._object(target)
+        ref = self._names.object(target)
         await self._kernel.revoke(ref)
         return {"kref": ref.kref}
 
@@ -406,120 +396,17 @@ class Commands:
             raise
         except Exception as error:
             raise SendFailedError(f"{type(error).__name__}: {error}") from None
-        return {"answer": self._answer(answer)}
+        return {"answer": self._names.to_answer(answer)}
 
     async def drop(self, *, number: int) -> Json:
         """Forget a dead letter."""
         await self._kernel.drop_dead_letter(number)
         return {"number": number}
 
-    # ---- names ----------------------------------------------------------------------------------
-
-    def _find(self, what: str) -> Subcluster | Vat:
-        return _the_one(what, self._named(what))
-
-    def _named(self, what: str) -> list[Subcluster | Vat]:
-        """The one of that id, or all of that name; at least one."""
-        for get in (self._kernel.get_subcluster, self._kernel.get_vat):
-            try:
-                return [get(what)]
-            except LookupError:
-                pass
-        named = self._kernel.get_named(what)
-        if not named and (launch := self._launch(what)) is not None:
-            raise SubclusterNotFoundError(
-                f"{launch.name} ({launch.id}) is being launched: its bootstrap has not answered"
-            )
-        if not named:
-            raise VatNotFoundError(f"there is no subcluster or vat {what}")
-        return named
-
-    def _launch(self, what: str) -> Launch | None:
-        found = [it for it in self._kernel.get_launches() if what in (it.id, it.name)]
-        return _the_one(what, found) if found else None
-
-    def _subcluster(self, name: str) -> Subcluster:
-        try:
-            return self._kernel.get_subcluster(name)
-        except SubclusterNotFoundError:
-            named = self._subclusters(name)
-            if not named:
-                raise
-            return _the_one(name, named)
-
-    def _subclusters(self, name: str) -> list[Subcluster]:
-        return [it for it in self._kernel.get_named(name) if isinstance(it, Subcluster)]
-
-    def _vat(self, name: str) -> Vat:
-        try:
-            return self._kernel.get_vat(name)
-        except VatNotFoundError:
-            named = [it for it in self._kernel.get_named(name) if isinstance(it, Vat)]
-            if not named:
-                raise
-            return _the_one(name, named)
-
-    def _object(self, name: str) -> HostRef:
-        if is_well_formed_kref(name):
-            if is_promise_kref(name):
-                raise NoSuchObjectError(f"{name} is a promise; send to what it settles to")
-            try:
-                return self._keep(self._kernel.ref(name))
-            except LookupError:
-                raise NoSuchObjectError(f"there is no object {name}") from None
-        named = self._named(name)
-        roots = [it.root if isinstance(it, Subcluster) else self._kernel.root(it.id) for it in named]
-        if len({root.kref for root in roots}) > 1:
-            _the_one(name, named)
-        return roots[0]  # a subcluster's is that of its bootstrap vat, whose name it often has
-
-    def _keep(self, ref: HostRef) -> HostRef:
-        """Hold a reference for whoever was told its kref: what nobody holds is collected."""
-        self._held[ref.kref] = ref
-        self._held.move_to_end(ref.kref)
-        if len(self._held) > HELD:
-            self._held.popitem(last=False)
-        return ref
-
-    def _answer(self, value: Any) -> Json:
-        for ref in _references(value):
-            self._keep(ref)
-        return to_json(value)
-
-    def _argument(self, value: Json) -> Any:
-        match value:
-            case {"@ref": str(name)} if len(value) == 1:
-                return self._object(name)
-            case dict():
-                return {key: self._argument(it) for key, it in value.items()}
-            case list():
-                return [self._argument(it) for it in value]
-        return value
-
-
-def _references(value: Any) -> Iterator[HostRef]:
-    match value:
-        case HostRef():
-            yield value
-        case Mapping():
-            for key, it in value.items():
-                yield from _references(key)
-                yield from _references(it)
-        case list() | tuple() | set() | frozenset():
-            for it in value:
-                yield from _references(it)
-
 
 def _kind(is_system: bool) -> str:
     """The tables of TOML that such a subcluster is described in."""
     return "system" if is_system else "subclusters"
-
-
-def _the_one(name: str, named: list[T]) -> T:
-    if len(named) > 1:
-        kinds = [f"{type(it).__name__.lower()} {it.id}" for it in named]
-        raise AmbiguousNameError(f"{name} is the name of {', '.join(kinds)}; use the id of one")
-    return named[0]
 
 
 def _subcluster(it: Subcluster | Launch) -> dict[str, Json]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from ocap.daemon import commands
+from ocap.daemon import naming
 from ocap.daemon.client import Client
 from ocap.daemon.protocol import RequestFailedError
 from tests.daemon.serving import Served, serving, toml, until
@@ -200,7 +200,7 @@ async def test_answers_with_references_can_be_used(db: Path) -> None:
 
 
 async def test_references_are_let_go_after_so_many(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "HELD", 2)
+    monkeypatch.setattr(naming, "HELD", 2)
     async with serving(db) as it:
         await launched(it)
         notes = [str(await send(it, "a", "note", text)) for text in "wxyz"]
