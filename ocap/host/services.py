@@ -15,11 +15,18 @@ import trio
 from attrs import frozen
 
 from ocap.host.endpoint import Endpoint
+from ocap.legible import safe_text
 from ocap.protocol import deliveries
-from ocap.protocol.errors import DisconnectedError
+from ocap.protocol.errors import BacklogError, DisconnectedError
 from ocap.protocol.refs import HOST, Kref, durable_export
 
 logger = logging.getLogger("ocap.services")
+
+MAX_CALLS = 50_000
+"""Calls under way. Each takes some 5 KB of memory, beside what it was given."""
+
+MAX_CALL_BYTES = 256 * 1024 * 1024
+"""Bytes of what they were given, together."""
 
 SERVICE_KIND = 1
 """Services are exported as durable objects of the host: their krefs outlive the process."""
@@ -42,12 +49,22 @@ class Services:
         self._by_kref: dict[str, Service] = {}
         self.calls = 0
         """Calls under way."""
+        self._bytes = 0
         self._none_left = trio.Event()
         self._to_call, self._called = trio.open_memory_channel[deliveries.Message](math.inf)
 
     def call(self, message: deliveries.Message) -> None:
-        """Have a message answered. Calls begin in the order of their messages."""
+        """Have a message answered. Calls begin in the order of their messages; too many are answered with `BacklogError`."""
+        size = len(message.args.body)
+        if self.calls >= MAX_CALLS or self._bytes + size > MAX_CALL_BYTES:
+            error = BacklogError(
+                f"{self.calls} calls of services are under way, with {self._bytes} bytes; this one was not begun"
+            )
+            logger.debug("%s", error)
+            self._settle(message.result, error, rejected=True)
+            return
         self.calls += 1
+        self._bytes += size
         self._to_call.send_nowait(message)
 
     async def run(self, nursery: trio.Nursery) -> None:
@@ -84,12 +101,13 @@ class Services:
         try:
             value = await self._call(message)
         except Exception as error:
-            logger.info("%s of a service failed", message.method, exc_info=error)
+            logger.info("%s of a service failed", safe_text(message.method), exc_info=error)
             self._settle(message.result, error, rejected=True)
         else:
             self._settle(message.result, value, rejected=False)
         finally:
             self.calls -= 1
+            self._bytes -= len(message.args.body)
             if not self.calls:
                 self._none_left.set()
                 self._none_left = trio.Event()

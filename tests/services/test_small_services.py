@@ -11,7 +11,18 @@ from uuid import UUID
 import pytest
 import trio
 
-from ocap import ClusterConfig, ConfigError, E, Kernel, Ref, SubclusterNotFoundError, VatConfig, VatNotFoundError
+from ocap import (
+    BacklogError,
+    ClusterConfig,
+    ConfigError,
+    E,
+    Kernel,
+    Ref,
+    SubclusterNotFoundError,
+    VatConfig,
+    VatNotFoundError,
+)
+from ocap.host import services
 from ocap.services import KernelFacet, Log, Random
 from ocap.services.log import MAX_LINE
 from ocap.services.random import MAX_BYTES
@@ -200,3 +211,37 @@ class _Slow:
 
         for _ in range(3):
             await trio.sleep(0.01)
+
+
+class Waiting:
+    """A service that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.may_answer = trio.Event()
+
+    async def wait(self, _: str) -> int:
+        self.begun += 1
+        await self.may_answer.wait()
+        return self.begun
+
+
+@pytest.mark.parametrize(("limit", "number"), [("MAX_CALLS", 3), ("MAX_CALL_BYTES", 3_500)])
+async def test_calls_beyond_a_bound_are_answered_at_once_and_never_begun(
+    limit: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vat that asks for ever takes no memory for ever."""
+    monkeypatch.setattr(services, limit, number)
+    kernel, waiting = Kernel(), Waiting()
+    kernel.provide("waiting", waiting)
+    async with kernel:
+        root = await client(kernel, "waiting")
+        answers = [E(root).use("waiting", "wait", 1000 * "x") for _ in range(5)]
+        for answer in answers[3:]:
+            with pytest.raises(BacklogError, match="3 calls of services are under way"):
+                await answer
+        waiting.may_answer.set()
+        for answer in answers[:3]:
+            assert await answer <= 3
+        assert waiting.begun == 3
+        assert await E(root).use("waiting", "wait", "") == 4, "there is room again"
