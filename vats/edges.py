@@ -13,7 +13,8 @@ go through gets a name for this report alone, and is told once: a report is as l
 large, however much is shared.
 
 A report is told in parts, each found in a crank of its own. Cranks of other vats go on between them;
-this vat has none, so that all parts speak of one state of its heap.
+user code of this vat has none, so that all parts speak of one state of its heap. How many there are
+depends on neither addresses nor hash seeds, as what others do goes on meanwhile.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import gc
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain, islice
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -79,7 +81,7 @@ def report_edges(vat: Liveslots) -> Generator[Edges, None, Edges]:
 
 
 class _LeafTypes(dict[type, bool]):
-    """Whether what is of a type is no step of any path: it holds nothing of the vat's, or is everybody's."""
+    """Whether what is of a type is no step of any path: it holds nothing of the vat's, is everybody's, or is liveslots itself."""
 
     def __missing__(self, kind: type) -> bool:
         self[kind] = found = kind in SCALARS or issubclass(kind, _LEAVES)
@@ -94,7 +96,7 @@ class _Graph:
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
-        self._is_leaf = _LeafTypes()
+        self._is_leaf = _LeafTypes({type(part): True for part in vat.machinery()})
         self._objects: dict[int, Any] = {}  # kept alive by this, so that no id is used twice
         self._inside: Counter[int] = Counter()
         self._roots: dict[_Node, None] = {}
@@ -118,9 +120,12 @@ class _Graph:
         yield from self._tell(ROOTS, iter(self._roots))
         for vref in list(self._vat.slots.pinned):
             yield from self._tell(vref, self._beyond(vref))
-        for vref in self._vat.slots.reached_off_heap():
+        for vref, is_reached in self._vat.slots.known_off_heap():
             base = refs.base_of(vref)
-            yield from self._tell(vref, self._beyond(base), *self._known(base))
+            if is_reached:
+                yield from self._tell(vref, self._beyond(base), *self._known(base))
+            elif self._is_enough(PRICE):
+                yield
         while self._untold:
             node = self._untold.pop()
             beyond = self._children(node) if isinstance(node, int) else self._beyond(node)
@@ -132,7 +137,7 @@ class _Graph:
         self._effort += effort
         is_enough = self._effort >= STEP
         if is_enough:
-            self._effort = 0
+            self._effort -= STEP  # not to 0, so that the number of steps does not depend on their order
         return is_enough
 
     def _explore(self) -> Iterator[None]:
@@ -144,7 +149,8 @@ class _Graph:
         while waiting:
             found = waiting.pop()
             for first in range(0, len(found), GROUP):
-                group = self._relevant(found[first : first + GROUP])
+                some = found[first : first + GROUP]
+                group = self._relevant(some)
                 self._inside.update(map(id, group))  # a pin or hold is a reference like any other
                 new = dict(zip(map(id, group), group, strict=True))
                 for key in new.keys() & self._objects.keys():
@@ -152,17 +158,18 @@ class _Graph:
                 self._objects.update(new)
                 if new:
                     waiting.append(gc.get_referents(*new.values()))
-                if self._is_enough(GROUP):
+                if self._is_enough(len(some)):
                     yield
 
     def _relevant(self, things: Iterable[Any]) -> list[Any]:
-        is_leaf, vat = self._is_leaf, self._vat
-        return [thing for thing in things if not is_leaf[type(thing)] and thing is not vat]
+        is_leaf = self._is_leaf
+        return [thing for thing in things if not is_leaf[type(thing)]]
 
     def _find_held_outside(self) -> Iterator[None]:
         """Find the objects that have more references than come from within, and from the table of them here."""
+        # What counting adds to a count: of an object that this table alone holds, and a variable.
         probe = object()
-        ours = next(map(sys.getrefcount, {0: probe}.values())) - 1  # which is the variable's
+        ours = next(map(sys.getrefcount, {0: probe}.values())) - 1
         objects, inside = iter(self._objects.values()), self._inside
         keys = list(self._objects)
         for first in range(0, len(keys), GROUP):
@@ -171,13 +178,16 @@ class _Graph:
             self._roots.update(
                 (key, None) for key, count in zip(group, counts, strict=True) if count - ours > inside[key]
             )
-            if self._is_enough(GROUP):
+            if self._is_enough(len(group)):
                 yield
 
     def _find_named_roots(self) -> Iterator[None]:
         """Find what has a name and is held by anything but pins, holds and rows."""
         self._roots[self._vat.baggage_vref] = None
-        self._roots.update(dict.fromkeys(map(refs.base_of, self._vat.rows.names_in_watches())))
+        for names in self._vat.rows.names_in_watches():
+            self._roots.update(dict.fromkeys(map(refs.base_of, sorted(names))))
+            if self._is_enough(PRICE):
+                yield
         for vref, alive in self._vat.slots.alive():
             if refs.is_off_heap(vref):
                 self._off_heap[refs.base_of(vref)] = None
@@ -202,7 +212,7 @@ class _Graph:
         self._objects.update(zip(keys, found, strict=True))
         return keys
 
-    def _tell(self, source: str, start: Iterator[_Node], *also: str) -> Iterator[None]:
+    def _tell(self, source: str, start: Iterator[_Node | None], *also: str) -> Iterator[None]:
         """Edges from `source` to the ends of all paths from `start`, and to these names."""
         ends = dict.fromkeys(also)
         later = [start]
@@ -211,10 +221,14 @@ class _Graph:
             if len(nodes) < GROUP:
                 later.pop()
             while nodes:
-                node = nodes.pop()
-                name: _Node | None = node
-                if self._is_enough(1):
+                node = name = nodes.pop()
+                if len(ends) >= MANY:
+                    self._edges.append((source, tuple(ends)))
+                    ends.clear()
+                if self._is_enough(PRICE if node is None else 1):
                     yield
+                if node is None:
+                    continue
                 if isinstance(node, int):
                     thing = self._objects[node]
                     if type(thing) is Presence and thing._ocap_vat is self._vat:
@@ -222,7 +236,7 @@ class _Graph:
                         continue
                     name = self._name(thing)
                     if name is None and self._inside[node] == 1 and node not in self._roots:
-                        # No other path leads through here.
+                        # No other path leads through here, and so none comes back to it.
                         children = gc.get_referents(thing)
                         if len(children) < GROUP:
                             nodes += self._enter(children)
@@ -230,9 +244,7 @@ class _Graph:
                             later.append(self._enter_all(children))
                         continue
                 ends.update(dict.fromkeys(self._ends_at(node if name is None else name)))
-        names = tuple(ends)
-        for first in range(0, len(names) or 1, MANY):
-            self._edges.append((source, names[first : first + MANY]))
+        self._edges.append((source, tuple(ends)))
         if self._is_enough(PRICE):
             yield
 
@@ -261,27 +273,30 @@ class _Graph:
             return [name] if name in self._vat.slots.pinned else []
         return self._vat.slots.reached_names_of(name)
 
-    def _beyond(self, name: str) -> Iterator[_Node]:
-        """One step from an object of this vat."""
+    def _beyond(self, name: str) -> Iterator[_Node | None]:
+        """One step from an object of this vat; None for each row, to read which takes time of its own."""
         if refs.is_off_heap(name):
-            yield from map(refs.base_of, self._names_in_rows(name))
+            for names in self._rows_of(name):
+                yield None
+                yield from map(refs.base_of, sorted(names))
             return
         key = id(self._vat.slots.find(name))
         if key in self._objects:  # what is not in the closure is a root
             yield from self._children(key)
 
-    def _names_in_rows(self, name: str) -> Iterable[str]:
+    def _rows_of(self, name: str) -> Iterable[AbstractSet[str]]:
+        """The names in each of its rows."""
         kind, number = refs.durable_parts(name)
         if kind in STORE_KINDS:
             return names_in_store(self._vat, number, self._vat.store.virtual if refs.is_virtual(name) else b"")
-        return self._vat.rows.names_in_object(name)
+        return (self._vat.rows.names_in_object(name),)
 
     # Where none leads
 
     def _find_lost(self) -> Iterator[None]:
         """Note the off-heap objects that rows or the objects here refer to, and no path led to."""
-        for name in chain(self._off_heap, self._vat.rows.referenced_off_heap()):
-            if name not in self._seen:
+        for name in chain(self._off_heap, self._vat.rows.referenced()):
+            if refs.is_off_heap(name) and name not in self._seen:
                 self._seen.add(name)
                 self._vat.slots.lost.append(name)
             if self._is_enough(PRICE):

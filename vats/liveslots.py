@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from contextvars import Context
 from itertools import count
@@ -29,6 +29,7 @@ from ocap.protocol.deliveries import (
     DropExports,
     Message,
     Notify,
+    Ping,
     ReportEdges,
     RetireExports,
     RetireImports,
@@ -64,6 +65,9 @@ from vats.watchers import Watchers
 BuildRootObject = Callable[[VatPowers, Any, Baggage], Any]
 
 _BAGGAGE = refs.durable_export(MAP, 0)
+
+_QUIET = (ReportEdges, Ping)
+"""Deliveries that leave the heap as it is."""
 
 
 class Liveslots:
@@ -125,6 +129,12 @@ class Liveslots:
 
     baggage_vref = _BAGGAGE
 
+    def machinery(self) -> Iterator[object]:
+        """Liveslots itself, which user objects may refer to: what it holds by its tables is no business of theirs."""
+        yield self
+        yield from (self.store, self.slots, self.rows, self.states, self.weak, self.watchers, self.pillars)
+        yield from (self.promises, self.sends, self.calls, self.turns)
+
     @property
     def suspended(self) -> int:
         """How many behaviours wait for a promise."""
@@ -140,7 +150,7 @@ class Liveslots:
     def _deliver(self, delivery: Delivery) -> Outcome:
         if self.turns.fault is not None:
             return Outcome(fault=self.turns.fault)
-        if self._report is not None and type(delivery) is not ReportEdges:
+        if self._report is not None and type(delivery) not in _QUIET:
             self._report = None  # of a heap that is changed now
         self.turns.start_crank()
         outer, running.vat = running.vat, self

@@ -141,13 +141,11 @@ class Rows:
         """The heap exos that rows refer to."""
         return [thing for _, thing in self._held.values()]
 
-    def referenced_off_heap(self) -> Iterator[str]:
-        """The off-heap objects that rows refer to."""
+    def referenced(self) -> Iterator[str]:
+        """What rows refer to, but for heap exos."""
         for prefix in (b"r", self._vat.store.virtual + b"r"):
             for key, _ in self._vat.store.scan(prefix):
-                vref = key[len(prefix) :].decode()
-                if refs.is_off_heap(vref):
-                    yield vref
+                yield key[len(prefix) :].decode()
 
     def is_referenced(self, vref: str) -> bool:
         return vref in self._held or self._vat.store.get(self._vat.store.key(b"r", vref)) is not None
@@ -156,9 +154,9 @@ class Rows:
         """The references in the fields of an off-heap object."""
         return names_in(self._vat.store.get(self._vat.store.key(b"s", refs.base_of(vref))))
 
-    def names_in_watches(self) -> frozenset[str]:
-        """The references in what waits for promises to settle."""
-        return frozenset().union(*(names_in(row) for _, row in self._vat.store.scan(b"h")))
+    def names_in_watches(self) -> Iterator[frozenset[str]]:
+        """The references in each row of what waits for promises to settle."""
+        return (names_in(row) for _, row in self._vat.store.scan(b"h"))
 
     def stored_interface(self, vref: str) -> str:
         """The interface that an import alleged when it was stored."""

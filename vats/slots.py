@@ -291,13 +291,12 @@ class Slots:
             if found is not None:
                 yield vref, found
 
-    def reached_off_heap(self) -> Iterator[str]:
-        """The off-heap objects and facets that the kernel reaches."""
+    def known_off_heap(self) -> Iterator[tuple[str, bool]]:
+        """The off-heap objects and facets that the kernel knows, and whether it reaches them."""
         store = self._vat.store
         for prefix in (b"x", store.virtual + b"x"):
             for key, status in store.scan(prefix):
-                if status == _REACHABLE:
-                    yield key[len(prefix) :].decode()
+                yield key[len(prefix) :].decode(), status == _REACHABLE
 
     def suspect(self, vrefs: Iterable[str]) -> None:
         """What an earlier incarnation may have held on its heap."""

@@ -7,6 +7,7 @@ whatever virtual objects and stores of earlier incarnations left.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -94,14 +95,14 @@ def _cease(vat: Liveslots, own: bytes, place: int, key: bytes) -> None:
         vat.weak.note(name, place, own, is_there=False)
 
 
-def names_in_store(vat: Liveslots, vref_number: int, own: bytes) -> Iterator[str]:
-    """The references that a store keeps: those in the keys and values of a map or set, the values of a weak map."""
+def names_in_store(vat: Liveslots, vref_number: int, own: bytes) -> Iterator[AbstractSet[str]]:
+    """The references that a store keeps, by row: those in keys and values of a map or set, in values of a weak map."""
     moved = vat.store.get(own + b"g%d" % vref_number)
     number = vref_number if moved is None else int(moved)
     strong = prefix_of(own, b"m", number)
     for key, row in vat.store.scan(strong):
         names: set[str] = set()
         decode_key(key[len(strong) :], names.add)
-        yield from names | names_in(row)
+        yield names | names_in(row)
     for _, row in vat.store.scan(prefix_of(own, b"q", number)):
-        yield from names_in(row)
+        yield names_in(row)

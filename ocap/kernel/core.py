@@ -163,6 +163,8 @@ class Core:
             try:
                 if outcome.checkpoint:
                     _check_checkpoint(outcome)
+                if isinstance(crank.delivery, deliveries.ReportEdges):
+                    self.cycles.check(keeper.row, outcome)
                 leave = keeper.apply(outcome.syscalls, trace)
             except VatFault as error:
                 fault = str(error)
@@ -185,7 +187,7 @@ class Core:
         if keeper.row.faults and isinstance(crank.delivery, deliveries.BringOutYourDead):
             self.lifecycle.set_vat(keeper.row, "faults", 0)  # so many deliveries went well since
         if isinstance(crank.delivery, deliveries.ReportEdges):
-            self.cycles.report(crank.vat, outcome.edges, is_whole=not outcome.unfinished)
+            self.cycles.report(keeper.row, outcome.edges, is_whole=not outcome.unfinished)
         elif outcome.unfinished:
             self.collector.schedule_reap(crank.vat)
         if outcome.unfinished:
@@ -215,8 +217,11 @@ class Core:
         return Crank(self.state.crank, self.state.cause)
 
     def _gc_crank(self) -> Crank | None:
-        first = self.collector if self.cycles.reporting is None else self.cycles  # what is for who reports waits
-        work = first.next_work(self.running, self.lifecycle.keeper)
+        work = None
+        if self.cycles.reporting is not None:  # what is for that vat waits, and so does all other collection
+            work = self.cycles.next_work(self.running, self.lifecycle.keeper)
+        if work is None:
+            work = self.collector.next_work(self.running, self.lifecycle.keeper)
         while work is None and (asleep := self.collector.asleep(self.running)) is not None:
             row = self.state.vats.get(asleep)
             if row is not None and row.state == "live":

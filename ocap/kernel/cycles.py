@@ -1,6 +1,6 @@
 """Cycles across vats: what keeps itself alive through several vats and nothing else reaches.
 
-Counting cannot find these. On request every running vat is asked, in a crank of its own, which of
+Counting cannot find these. On request every running vat is asked, in cranks of its own, which of
 its exports lead to which references; the rest of the kernel's books say what is held from outside.
 What no root leads to is taken from its owner, who forgets it; the usual collection does the rest.
 
@@ -11,7 +11,8 @@ Invariants:
 1. Cranks go on between the reports, and while they are thought over in slices. Every name that
    crosses the wall meanwhile counts as reached (`State.crossed`): an object that could still come to
    life has to be named to do so. What nothing reaches when that is over, nothing will.
-   A vat tells its report in parts; what is for that vat waits until it is whole.
+   A vat tells its report in parts, and only whole reports of one incarnation count. Until one is whole
+   nothing else is begun that could change that vat's heap: messages for it, and all other collection, wait.
 2. What cannot be asked (a vat without a worker, one that faulted) holds all it imports.
 3. A vat forgets an export in the same crank in which the kernel takes it away.
 """
@@ -21,13 +22,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from itertools import chain, islice
 
+from ocap.kernel.rows import VatRow
 from ocap.kernel.state import State
-from ocap.kernel.vat import VatKeeper
+from ocap.kernel.vat import VatFault, VatKeeper
 from ocap.protocol import deliveries
 from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
+from ocap.protocol.syscalls import Outcome
 
 BATCH = 100
 """Exports taken away in one crank."""
+
+MAX_PARTS = 100_000
+"""Parts of one report: far more than a heap that fits in memory takes."""
 
 SLICE = 500
 """Names looked at in one crank: 10 to 20 ms."""
@@ -46,6 +52,7 @@ class CycleSearch:
     def __init__(self, state: State) -> None:
         self._state = state
         self._to_ask: dict[str, None] = {}
+        self._teller: tuple[str, int] | None = None
         self._parts: list[Edges] = []
         self._reports: dict[str, list[Edges]] = {}
         self._judgement: Iterator[None] | None = None
@@ -65,6 +72,7 @@ class CycleSearch:
         if not self.is_under_way:
             self._to_ask = dict.fromkeys(sorted({*running} - {HOST, KERNEL}, key=sort_key))
             self._reports = {}
+            self._teller = None
             self._state.crossed = set()
             self._has_taken = False
 
@@ -88,15 +96,12 @@ class CycleSearch:
         """Whom to ask, or what to take from whom; None while there is something to think over, or when all is done."""
         if not self.is_under_way:
             return None
-        vat, self.reporting = self.reporting, None
-        while vat is None or vat not in running:
-            self._parts = []  # a report that its vat did not end says nothing
-            if not self._to_ask:
-                break
-            vat = VatId(next(iter(self._to_ask)))
-            del self._to_ask[vat]
-        else:
-            return vat, deliveries.ReportEdges(), deliveries.ReportEdges()
+        while self.reporting is not None or self._to_ask:
+            # Who does not answer with another part is not asked for one.
+            vat, self.reporting = self.reporting or VatId(next(iter(self._to_ask))), None
+            self._to_ask.pop(vat, None)
+            if vat in running:
+                return vat, deliveries.ReportEdges(), deliveries.ReportEdges()
         if self._reports or self._judgement is not None:
             return None
         while self._garbage:
@@ -113,13 +118,21 @@ class CycleSearch:
             return self.next_work(running, keeper)
         return None
 
-    def report(self, vat: VatId, edges: Edges, *, is_whole: bool) -> None:
+    def check(self, row: VatRow, outcome: Outcome) -> None:
+        """Raises `VatFault` for one more part of a report that has no end."""
+        if outcome.unfinished and self._teller == (row.id, row.incarnation) and len(self._parts) >= MAX_PARTS:
+            raise VatFault("its report of what leads to what has no end")
+
+    def report(self, row: VatRow, edges: Edges, *, is_whole: bool) -> None:
         """What a vat answered, in its own names: some of it, or the last part."""
+        teller = row.id, row.incarnation
+        if teller != self._teller:
+            self._teller, self._parts = teller, []
         self._parts.append(edges)
         if is_whole:
-            self._reports[vat] = self._parts
+            self._reports[row.id] = self._parts
         else:
-            self.reporting = vat
+            self.reporting = row.id
 
     def _judge(self, reports: dict[str, list[Edges]], keeper: Keepers) -> Iterator[None]:
         """Find what no root leads to. The store is up to date each time this goes on."""

@@ -26,7 +26,7 @@ from ocap.kernel.vat import VatKeeper
 from ocap.protocol import deliveries
 from ocap.protocol.refs import HOST, KERNEL, VatId, sort_key
 
-GC_BATCH = 100
+GC_BATCH = 50
 """References in one GC delivery."""
 
 REAP_AFTER = 1000

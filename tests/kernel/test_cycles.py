@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from ocap.kernel import cycles
 from ocap.kernel.cycles import BATCH
+from ocap.kernel.items import UpgradeVat
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.syscalls import Outcome
 from tests.kernel.puppet import World, messages, send
@@ -170,6 +172,82 @@ def test_what_is_for_a_vat_waits_while_it_reports(world: World) -> None:
     messages_went = [("b", "Message"), ("c", "Message")]
     assert went[:8] == [("a", "Message"), *[("b", "ReportEdges")] * 4, ("c", "ReportEdges"), *messages_went]
     assert [method for _, method in messages(seen)] == ["first", "second", "third"]
+
+
+def endless(delivery: Any) -> Any:
+    return Outcome(unfinished=True) if isinstance(delivery, deliveries.ReportEdges) else []
+
+
+def test_a_report_without_end_is_a_fault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cycles, "MAX_PARTS", 20)
+    world.on("b", endless)
+    world.core.cycles.start(world.core.running)
+    while world.core.cycles.reporting is None:
+        world.step()
+    for name in "bc":
+        world.host(send(world.host_ref(world.vats[name]), "hello"))
+    seen = world.run()
+    assert messages(seen) == [("b", "hello"), ("c", "hello")]
+    assert len([1 for name, delivery in seen if (name, type(delivery)) == ("b", deliveries.ReportEdges)]) == 20
+    assert ["its report of what leads to what has no end"] == world.faults()
+
+
+def test_collection_that_waited_for_a_report_is_done_when_its_vat_is_gone(world: World) -> None:
+    held = world.introduce("b", "o+5", "c")
+    world.on("a", endless)
+    world.core.cycles.start({world.vats["a"]})
+    world.step()
+    world.on("c", lambda _: [syscalls.DropImports((held,)), syscalls.RetireImports((held,))])
+    world.host(send(world.host_ref(world.vats["c"]), "drop"))
+    world.step()
+    assert world.core.collector.is_due
+    world.core.between_cranks(lambda: world.core.end(world.vats["a"], "for the test"))
+    world.run()
+    assert not world.core.collector.is_due
+    assert world.kref("b", "o+5") is None
+
+
+def test_parts_of_an_incarnation_that_ended_do_not_count(world: World) -> None:
+    edges = ring(world, "ab")
+    told = edges["b"]["o+5"]
+    world.on("b", lambda _: Outcome(edges=(("", told),), unfinished=True))  # its heap holds the ring
+    world.core.cycles.start(world.core.running)
+    while world.core.cycles.reporting is None:
+        world.step()
+    world.core.between_cranks(lambda: world.core.end(world.vats["b"], "for the test"))
+    world.on("b", reports({"o+0": ()}))  # that of the next one does not
+    world.host(send(world.host_ref(world.vats["b"]), "wake"))
+    taken = [name for name, delivery in world.run() if isinstance(delivery, deliveries.RetireExports)]
+    assert "a" in taken
+
+
+def test_a_failed_upgrade_between_two_parts_loses_none(world: World) -> None:
+    edges = ring(world, "ab")
+    old = in_parts({"": edges["b"]["o+5"], "o+0": (), "o+5": (), "o+7": ()})
+    world.on("b", lambda it: Outcome(fault="no") if isinstance(it, deliveries.StartVat) else old(it))
+    world.core.cycles.start(world.core.running)
+    while world.core.cycles.reporting is None:
+        world.step()
+    world.ask(lambda result: UpgradeVat(world.vats["b"], None, None, result, 0))
+    seen = world.run()
+    assert [name for name, delivery in seen if isinstance(delivery, deliveries.StartVat)] == ["b"]
+    assert not [name for name, delivery in seen if isinstance(delivery, deliveries.RetireExports)]
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_a_vat_that_is_terminated_after_it_reported_hurts_nobody(world: World, is_whole: bool) -> None:
+    edges = ring(world, "ab")
+    world.on("b", in_parts({"": (), **edges["b"]}))
+    world.core.cycles.start(world.core.running)
+    while world.core.cycles.reporting is None:
+        world.step()
+    if is_whole:
+        world.step()
+    row = world.core.state.vats[world.vats["b"]]
+    world.core.between_cranks(lambda: world.core.lifecycle.terminate(row, "for the test"))
+    world.run()
+    assert not world.core.cycles.is_under_way
+    assert world.kref("a", "o+5") is None
 
 
 def test_a_vat_whose_incarnation_ends_in_the_middle_of_its_report_holds_up_nobody(world: World) -> None:
