@@ -112,18 +112,32 @@ def _check_of_annotation(
     return None if hint is UNKNOWN or hint == unchecked else check_of(hint, cls)
 
 
-def behaviours_of(cls: type[Any]) -> dict[str, Behaviour]:
-    """What may be called on a `cls` from outside: public functions of its classes below the base machinery."""
-    functions: dict[str, Any] = {}
-    machinery = [base for base in cls.__mro__ if "_ocap_machinery" in vars(base)]
-    for base in reversed(cls.__mro__):
-        if not any(issubclass(one, base) for one in machinery):
-            functions |= vars(base)
-    return {
-        name: Behaviour(cls, name, function)
-        for name, function in functions.items()
-        if isinstance(function, FunctionType) and not name.startswith("_")
-    }
+class Behaviours(dict[str, Behaviour]):
+    """What may be called on a `cls` from outside, by name: public functions of its classes below the base machinery.
+
+    A behaviour is made when it is first called: most vats call few of the methods they have.
+    """
+
+    def __init__(self, cls: type[Any]) -> None:
+        self._cls = cls
+        functions: dict[str, Any] = {}
+        machinery = [base for base in cls.__mro__ if "_ocap_machinery" in vars(base)]
+        for base in reversed(cls.__mro__):
+            if not any(issubclass(one, base) for one in machinery):
+                functions |= vars(base)
+        self._functions = {
+            name: function
+            for name, function in functions.items()
+            if isinstance(function, FunctionType) and not name.startswith("_")
+        }
+
+    def __missing__(self, name: str) -> Behaviour:
+        function = self._functions.get(name)
+        if function is None:
+            available = ", ".join(sorted(self._functions)) or "none"
+            raise AttributeError(f"{self._cls.__qualname__} has no method {name}; available: {available}")
+        self[name] = behaviour = Behaviour(self._cls, name, function)
+        return behaviour
 
 
 def handler_of(cls: type[Any], name: str) -> Behaviour:

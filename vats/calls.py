@@ -15,7 +15,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ocap.protocol.errors import DecodeError, NotPassableError
-from vats.behaviours import Behaviour, behaviours_of, handler_of
+from vats.behaviours import Behaviour, Behaviours, handler_of
 from vats.mishaps import strip
 from vats.promise import PENDING, REJECTED, VatPromise
 from vats.promises import Mail
@@ -40,7 +40,7 @@ class Calls:
 
     def __init__(self, vat: Liveslots) -> None:
         self._vat = vat
-        self._behaviours: dict[type[Any], dict[str, Behaviour]] = {}
+        self._behaviours: dict[type[Any], Behaviours] = {}
         self._handlers: dict[tuple[type[Any], str], Behaviour] = {}
         self.answering: set[str] = set()
 
@@ -63,11 +63,8 @@ class Calls:
         try:
             behaviours = self._behaviours.get(cls)
             if behaviours is None:
-                behaviours = self._behaviours[cls] = behaviours_of(cls)
-            behaviour = behaviours.get(method)
-            if behaviour is None:
-                available = ", ".join(sorted(behaviours)) or "none"
-                raise AttributeError(f"{cls.__qualname__} has no method {method}; available: {available}")
+                behaviours = self._behaviours[cls] = Behaviours(cls)
+            behaviour = behaviours[method]
             if behaviour.is_guarded:
                 behaviour.check(args, kwargs)
             value = behaviour.function(target, *args, **kwargs)

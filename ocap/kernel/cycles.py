@@ -56,7 +56,7 @@ class CycleSearch:
         self._parts: list[Edges] = []
         self._reports: dict[str, list[Edges]] = {}
         self._judgement: Iterator[None] | None = None
-        self._garbage: dict[str, dict[str, None]] = {}
+        self._garbage: dict[str, Iterator[str]] = {}
         self._has_taken = False
         self.reporting: VatId | None = None
         """Who is in the middle of its report, and must not run meanwhile."""
@@ -106,12 +106,13 @@ class CycleSearch:
             return None
         while self._garbage:
             owner = VatId(next(iter(self._garbage)))
-            taken = self._take(keeper(owner)) if owner in running else []
-            if taken:
+            some = list(islice(self._garbage[owner], BATCH))
+            if not some or owner not in running:
+                del self._garbage[owner]
+            elif taken := self._take(keeper(owner), some):
                 self._has_taken = True
                 krefs, vrefs = zip(*taken, strict=True)
                 return owner, deliveries.RetireExports(krefs), deliveries.RetireExports(vrefs)
-            del self._garbage[owner]
         self._state.crossed = None
         if self._has_taken:  # what the kernel reached no longer may be part of a ring within one vat
             self.start(running)
@@ -182,21 +183,20 @@ class CycleSearch:
                     yield
             waiting += state.crossed - reached
         for vat, krefs_of in exports.items():
-            lost = self._garbage[vat] = {}
+            lost = []
             for kref in krefs_of:
                 if kref not in reached:
-                    lost[kref] = None
+                    lost.append(kref)
                 steps += 1
                 if steps % SLICE == 0:
                     yield
+            self._garbage[vat] = iter(lost)
         self.to_reap = list(reports)
 
-    def _take(self, keeper: VatKeeper) -> list[tuple[str, str]]:
-        """Take the next exports of a vat away from it."""
-        lost = self._garbage[keeper.row.id]
+    def _take(self, keeper: VatKeeper, lost: list[str]) -> list[tuple[str, str]]:
+        """Take these exports of a vat away from it, as far as they still are its own."""
         taken: list[tuple[str, str]] = []
-        for kref in list(islice(lost, BATCH)):
-            del lost[kref]
+        for kref in lost:
             row = keeper.clist.by_kref(kref)
             export = self._state.objects.get(kref)
             if row is not None and export is not None and export.owner == keeper.row.id:

@@ -5,6 +5,7 @@ Owns the set, by vat. `refcounts` adds to it, `gc` takes from it.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import islice
@@ -29,7 +30,8 @@ class GcActions:
         self._journal = journal
         self._rows = rows
         self._load = load
-        self._by_vat: dict[str, dict[str, dict[str, None]]] = {}
+        # In order, so that to look at the first of very many does not lead over all that were taken away before.
+        self._by_vat: dict[str, dict[str, OrderedDict[str, None]]] = {}
         self._active: set[str] = set()
         """Vats that may have actions waiting, as far as is known without asking the store."""
         self._in_order: list[tuple[tuple[str, int], str]] = []  # a heap of these, and of some that were
@@ -89,10 +91,10 @@ class GcActions:
         if vat in self._by_vat:
             self._journal.note(self._by_vat.__setitem__, vat, self._by_vat.pop(vat))
 
-    def _of(self, vat: str) -> dict[str, dict[str, None]]:
+    def _of(self, vat: str) -> dict[str, OrderedDict[str, None]]:
         actions = self._by_vat.get(vat)
         if actions is None:
-            actions = self._by_vat[vat] = {kind: {} for kind in KINDS}
+            actions = self._by_vat[vat] = {kind: OrderedDict() for kind in KINDS}
             for kind, kref in self._load(vat):
                 actions[kind][kref] = None
         return actions

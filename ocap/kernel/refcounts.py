@@ -91,20 +91,21 @@ class Refcounts:
         maybe_free = self._state.maybe_free
         held: set[str] = set()  # settled promises known to be held from outside of their circles
         while maybe_free:
-            kref = next(iter(maybe_free))
-            del maybe_free[kref]
-            if is_promise_kref(kref):
-                promise = self._state.promises.get(kref)
-                if promise is None or kref in held:
-                    continue
-                if promise.refs == 0:
-                    self._delete_promise(promise)
-                elif _inner_promises(promise):
-                    held |= self._collect_circle(promise)
-            else:
-                row = self._state.objects.get(kref)
-                if row is not None and row.reachable == 0:
-                    self._unreachable(row)
+            some = list(maybe_free)  # at once: to take the first of a dict leads over all that were taken before
+            maybe_free.clear()
+            for kref in some:
+                if is_promise_kref(kref):
+                    promise = self._state.promises.get(kref)
+                    if promise is None or kref in held:
+                        continue
+                    if promise.refs == 0:
+                        self._delete_promise(promise)
+                    elif _inner_promises(promise):
+                        held |= self._collect_circle(promise)
+                else:
+                    row = self._state.objects.get(kref)
+                    if row is not None and row.reachable == 0:
+                        self._unreachable(row)
 
     def _delete_promise(self, promise: PromiseRow) -> None:
         if promise.data is not None:

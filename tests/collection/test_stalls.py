@@ -26,7 +26,7 @@ from vats.reaping import REAP_BUDGET
 pytestmark = pytest.mark.slow
 
 MANY = 1000
-COUNTS = [100_000, 1_000_000] if os.environ.get("OCAP_HUGE") else [100_000]
+COUNTS = [20_000, 1_000_000] if os.environ.get("OCAP_HUGE") else [20_000]  # what one crank does is the same
 PINGS = 50
 
 
