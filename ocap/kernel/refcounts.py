@@ -89,10 +89,11 @@ class Refcounts:
     def settle_accounts(self) -> None:
         """At the end of a crank: delete or schedule what nobody holds, until nothing more falls."""
         maybe_free = self._state.maybe_free
-        held: set[str] = set()  # settled promises known to be held from outside of their circles
         while maybe_free:
             some = list(maybe_free)  # at once: to take the first of a dict leads over all that were taken before
             maybe_free.clear()
+            # Settled promises found to be held from outside of their circles. Who lets go of one brings it up again.
+            held: set[str] = set()
             for kref in some:
                 if is_promise_kref(kref):
                     promise = self._state.promises.get(kref)

@@ -331,6 +331,26 @@ def test_very_many_are_taken_in_batches_between_which_messages_go(world: World) 
     assert sum(sizes) == count + 1
 
 
+def test_what_is_gone_meanwhile_ends_no_taking(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole batch may be no garbage any more: what comes behind it still is."""
+    monkeypatch.setattr(cycles, "BATCH", 1)
+    names = tuple(f"o+{number}" for number in range(10, 13))
+    held = {name: world.introduce("a", name, "b") for name in names}
+    back = world.introduce("b", "o+5", "a")
+    world.on("a", reports(dict.fromkeys(names, (back,))))
+    world.on("b", reports({"o+5": tuple(held.values())}))
+    world.core.cycles.start(world.core.running)
+    while not world.core.cycles._garbage:
+        world.step()
+    keeper = world.core.lifecycle.keeper(world.vats["a"])
+    export = world.core.state.objects[world.kref("a", "o+10")]
+    row = keeper.clist.by_kref(export.kref)
+    assert row is not None
+    world.core.between_cranks(lambda: keeper.orphan(row, export, "for the test"))
+    world.run()
+    assert [world.kref("a", name) for name in names] == [None, None, None]
+
+
 def test_two_searches_at_once_are_one(world: World) -> None:
     ring(world, "ab")
     world.core.cycles.start(world.core.running)

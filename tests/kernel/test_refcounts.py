@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,3 +125,22 @@ def test_dead_letters_keep_what_they_name() -> None:
         world.core.state.objects[world.kref("a", "o+6")].reachable,
         world.core.state.objects[world.kref("a", "o+6")].recognizable,
     )
+
+
+@pytest.mark.parametrize("order", list(permutations(("first", "back", "holder"))))
+def test_a_circle_of_promises_goes_with_the_last_that_held_it(order: tuple[str, ...]) -> None:
+    """Two settled promises name each other, a third names one of them; nobody holds the third any more."""
+    world, before = baseline("a")
+    core, leads = world.core, {"first": "back", "back": "first", "holder": "first"}
+
+    def settle() -> None:
+        krefs = {name: core.state.new_promise(None) for name in leads}
+        for name, kref in krefs.items():
+            row = core.state.promises.edit(kref, core.state.promises[kref])
+            row.state, row.data = "fulfilled", data(slots=(krefs[leads[name]],))
+            core.counts.incref(krefs[leads[name]])
+        for name in order:
+            core.state.maybe_free[krefs[name]] = None
+
+    core.between_cranks(settle)
+    assert before == sizes(world)

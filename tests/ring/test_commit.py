@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import trio
 
 from ocap import E, Event, Kernel
+from ocap.kernel.crank import Crank
 from ocap.ring import scheduler
 from ocap.store.sqlite import SqliteBackend
 from tests.ring.clusters import launch, peers
@@ -177,3 +179,34 @@ async def test_lines_a_vat_logs_reach_the_log(path: Path) -> None:
     (error,) = [e for e in events if e.kind == "error"]
     assert "LookupError: zut" in str(error.text)
     assert {e.kind for e in events} == {"log", "error"}  # and no messages, which nobody asked for
+
+
+async def test_long_work_of_the_kernel_itself_lets_other_tasks_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when it thinks over what vats reported: by time, however few cranks it takes."""
+    monkeypatch.setattr(scheduler, "BREATHE_CRANKS", 1_000_000)
+    async with Kernel() as kernel:
+        _, a, _ = await launch(kernel)
+        await kernel.idle()
+        core, turns = kernel._core, 0
+        seen: list[int] = []
+        choose = core.next_crank
+
+        def next_crank() -> Crank | None:
+            if len(seen) == 20:
+                return choose()
+            time.sleep(1.2 * scheduler.BREATHE_SECONDS)  # which is what the work takes
+            seen.append(turns)
+            return Crank(0, 0)
+
+        async with trio.open_nursery() as nursery:
+
+            async def look() -> None:
+                nonlocal turns
+                while len(seen) < 20:
+                    turns += 1
+                    await trio.lowlevel.checkpoint()
+
+            monkeypatch.setattr(core, "next_crank", next_crank)
+            nursery.start_soon(look)
+            await E(a).bounce(1)
+        assert len(set(seen)) > 15
