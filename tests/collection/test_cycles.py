@@ -352,12 +352,19 @@ def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_delivery_between_two_parts_begins_a_new_report(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was told of a heap that is another now would be half a truth."""
     live.ask("a", "enter", "b", 100)
-    whole = report_of(live, "a")
     in_small_steps(monkeypatch)
     vat = live.vats[live.id_of("a")]
+
+    def parts() -> int:
+        count = 1
+        while vat.deliver(ReportEdges()).unfinished:
+            count += 1
+        return count
+
+    whole = parts()
     assert all(vat.deliver(ReportEdges()).unfinished for _ in range(3))
     vat.deliver(DropExports(("o+999",)))
-    assert names_in(report_of(live, "a")) == names_in(whole)
+    assert parts() == whole > 3
 
 
 def test_pings_do_not_keep_a_report_from_its_end(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,10 +386,6 @@ def test_pings_do_not_keep_a_report_from_its_end(live: Live, monkeypatch: pytest
         live.crank()
         assert pinged < 2000
     assert pinged > 10
-
-
-def names_in(report: list[tuple[str, tuple[str, ...]]]) -> set[str]:
-    return {name for _, names in report for name in names}
 
 
 @pytest.mark.parametrize("shape", ["list", "chain", "store", "keys", "weak", "exports"])

@@ -12,7 +12,7 @@ from ocap.kernel.cycles import BATCH
 from ocap.kernel.items import UpgradeVat
 from ocap.protocol import deliveries, syscalls
 from ocap.protocol.syscalls import Outcome
-from tests.kernel.puppet import World, messages, send
+from tests.kernel.puppet import World, data, messages, resolve, send
 
 Edges = dict[str, tuple[str, ...]]
 
@@ -172,6 +172,22 @@ def test_what_is_for_a_vat_waits_while_it_reports(world: World) -> None:
     messages_went = [("b", "Message"), ("c", "Message")]
     assert went[:8] == [("a", "Message"), *[("b", "ReportEdges")] * 4, ("c", "ReportEdges"), *messages_went]
     assert [method for _, method in messages(seen)] == ["first", "second", "third"]
+
+
+def test_a_notification_waits_while_its_vat_reports(world: World) -> None:
+    edges = ring(world, "ab")
+    world.do("b", send(world.import_root("b", "c"), "ask", "p+1"))
+    (asked,) = [it.result for name, it in world.seen if name == "c" and isinstance(it, deliveries.Message)]
+    world.on("b", in_parts({"": (), "o+0": (), **edges["b"], "o+7": (), "o+8": (), "o+9": ()}))
+    world.on("c", lambda it: [resolve((str(asked), data()))] if messages([("", it)]) else [])
+    world.core.cycles.start(world.core.running)
+    while world.core.cycles.reporting is None:
+        world.step()
+    world.host(send(world.host_ref(world.vats["c"]), "answer"))
+    went = [(name, type(delivery).__name__) for name, delivery in world.run()]
+    assert went[0] == ("c", "Message"), "which answers b"
+    assert went[1:7] == [*[("b", "ReportEdges")] * 5, ("c", "ReportEdges")]
+    assert ("b", "Notify") in went[7:]
 
 
 def endless(delivery: Any) -> Any:
@@ -347,8 +363,8 @@ def test_what_is_gone_meanwhile_ends_no_taking(world: World, monkeypatch: pytest
     row = keeper.clist.by_kref(export.kref)
     assert row is not None
     world.core.between_cranks(lambda: keeper.orphan(row, export, "for the test"))
-    world.run()
-    assert [world.kref("a", name) for name in names] == [None, None, None]
+    taken = [(name, it.vrefs) for name, it in world.run() if isinstance(it, deliveries.RetireExports)]
+    assert taken[:3] == [("a", ("o+11",)), ("a", ("o+12",)), ("b", ("o+5",))]
 
 
 def test_two_searches_at_once_are_one(world: World) -> None:
